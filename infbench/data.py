@@ -1,0 +1,217 @@
+"""Rows to predict on, and rows to fit on: seeded synthetic ones, and the real sets that scikit-learn carries with it.
+
+Everything is float32, and the same bytes under every release of numpy and scikit-learn: a history over releases that
+compared different rows would compare nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infbench.checks import check_positive_int, check_random_state
+from infbench.errors import InvalidParameterError, UnknownNameError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Rows = NDArray[np.float32]
+    Labels = NDArray[np.int64]
+
+DATA: tuple[str, ...] = ("synthetic", "digits", "breast_cancer", "wine", "diabetes")
+"""Names of the data sets. All but the first are bundled with scikit-learn, so that nothing is downloaded."""
+
+_N_SAMPLES = 100_000
+_N_TRAINING_SAMPLES = 5_000
+_N_FEATURES = 20
+_LABEL_NOISE = 0.01
+
+
+def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random_state: int = 0) -> Rows:
+    """Make synthetic rows to predict on.
+
+    Parameters
+    ----------
+    n_samples : int, default=100_000
+        Rows.
+    n_features : int, default=20
+        Columns.
+    random_state : int, default=0
+        Seed, from 0 to 4294967295.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), dtype float32
+        Independent standard normal values, C-contiguous. Fewer rows are the first rows of more.
+
+    Raises
+    ------
+    InvalidParameterError
+
+    Examples
+    --------
+    >>> make_data(n_samples=3, n_features=2).shape
+    (3, 2)
+    """
+    import numpy as np
+
+    check_positive_int("n_samples", n_samples)
+    check_positive_int("n_features", n_features)
+    check_random_state(random_state)
+    # RandomState and not default_rng: numpy has frozen the stream of the former for ever and may change that of the
+    # latter in any release, and every release set must see the same rows.
+    return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
+
+
+def make_training_data(
+    n_samples: int = _N_TRAINING_SAMPLES, n_features: int = _N_FEATURES, random_state: int = 0
+) -> tuple[Rows, Labels]:
+    """Make synthetic rows to fit on, with their classes.
+
+    The rows are distributed as those of `make_data` but come from another stream, so that no model predicts on rows
+    that it was fitted on. The classes depend on the first half of the features, on each less than on the one before,
+    half of the way through products of neighbours; 1 % of them are wrong. That makes forests about as deep and as big
+    as ``make_classification(5_000, 20, n_informative=10)`` does.
+
+    Parameters
+    ----------
+    n_samples : int, default=5_000
+        Rows.
+    n_features : int, default=20
+        Columns, of which ``max(1, n_features // 2)`` matter.
+    random_state : int, default=0
+        Seed, from 0 to 4294967295.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), dtype float32
+        C-contiguous.
+    y : ndarray of shape (n_samples,), dtype int64
+        0 or 1, about half of each.
+
+    Raises
+    ------
+    InvalidParameterError
+    """
+    import numpy as np
+
+    check_positive_int("n_samples", n_samples)
+    check_positive_int("n_features", n_features)
+    check_random_state(random_state)
+    # An array seeds in another way than an int, so no random_state of make_data gives this stream.
+    stream = np.random.RandomState([random_state, 1])
+    X = stream.standard_normal((n_samples, n_features))
+    n_informative = max(1, n_features // 2)
+    score = np.zeros(n_samples)
+    # Sums and products, one after the other: their last bits are the same everywhere, which those of a matrix product,
+    # a sine or an exponential are not.
+    for feature in range(n_informative):
+        neighbour = (feature + 1) % n_informative
+        score += (X[:, feature] + 0.5 * X[:, feature] * X[:, neighbour]) / (feature + 1)
+    wrong = stream.random_sample(n_samples) < _LABEL_NOISE
+    y = (score > np.median(score)) ^ wrong
+    return X.astype(np.float32), y.astype(np.int64)
+
+
+def load_data(
+    name: str = "synthetic", n_samples: int | None = None, n_features: int | None = None, random_state: int = 0
+) -> Rows:
+    """Return the rows of a data set, as many as asked for.
+
+    Parameters
+    ----------
+    name : str, default="synthetic"
+        One of `DATA`.
+    n_samples : int or None, default=None
+        Rows. A real set is repeated, in order, until they are reached. None: all rows of a real set, once; 100,000
+        synthetic ones.
+    n_features : int or None, default=None
+        Columns. None: those that a real set has; 20 synthetic ones.
+    random_state : int, default=0
+        Seed of the synthetic rows. Real rows do not depend on it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), dtype float32
+        C-contiguous, the caller's own.
+
+    Raises
+    ------
+    UnknownNameError
+        Where no data set has that name.
+    InvalidParameterError
+        Where a number is out of range, or a real set has another number of features.
+
+    Examples
+    --------
+    >>> load_data("wine", n_samples=1_000).shape
+    (1000, 13)
+    """
+    _check_name(name)
+    check_positive_int("n_samples", n_samples, allow_none=True)
+    check_positive_int("n_features", n_features, allow_none=True)
+    check_random_state(random_state)
+    if name == "synthetic":
+        return make_data(n_samples or _N_SAMPLES, n_features or _N_FEATURES, random_state)
+    import numpy as np
+
+    X, _ = _load_bundled(name, n_features)
+    return np.resize(X, (n_samples or len(X), X.shape[1]))  # np.resize fills up with repetitions
+
+
+def load_training_data(
+    name: str = "synthetic", n_features: int | None = None, random_state: int = 0
+) -> tuple[Rows, Labels]:
+    """Return the rows and classes of a data set that models are fitted on.
+
+    Parameters
+    ----------
+    name : str, default="synthetic"
+        One of `DATA`.
+    n_features : int or None, default=None
+        Columns. None: those that a real set has; 20 synthetic ones.
+    random_state : int, default=0
+        Seed of the synthetic rows. Real rows do not depend on it.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), dtype float32
+        C-contiguous. Of a real set: all its rows, which are the rows to predict on too.
+    y : ndarray of shape (n_samples,), dtype int64
+        Classes. The target of diabetes is a quantity; here it is 1 above its median and 0 up to it, so that every
+        classifier fits every set.
+
+    Raises
+    ------
+    UnknownNameError
+        Where no data set has that name.
+    InvalidParameterError
+        Where a number is out of range, or a real set has another number of features.
+    """
+    _check_name(name)
+    check_positive_int("n_features", n_features, allow_none=True)
+    check_random_state(random_state)
+    if name == "synthetic":
+        return make_training_data(n_features=n_features or _N_FEATURES, random_state=random_state)
+    return _load_bundled(name, n_features)
+
+
+def _check_name(name: str) -> None:
+    if name not in DATA:
+        raise UnknownNameError("data set", name, DATA)
+
+
+def _load_bundled(name: str, n_features: int | None) -> tuple[Rows, Labels]:
+    import numpy as np
+    from sklearn import datasets
+
+    if name == "diabetes":
+        # Unscaled: a scaled value is the release's own arithmetic, and scikit-learn 1.8 changed its last bits.
+        X, y = datasets.load_diabetes(return_X_y=True, scaled=False)
+        y = y > np.median(y)
+    else:
+        X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    if n_features not in (None, X.shape[1]):
+        raise InvalidParameterError(f"n_features of {name} must be {X.shape[1]} or None, got {n_features!r}")
+    # float32 also because scikit-learn 1.8 reads some of diabetes's decimals one bit (of float64) differently.
+    return np.ascontiguousarray(X, dtype=np.float32), y.astype(np.int64)

@@ -1,0 +1,92 @@
+"""The errors that infbench raises, all of them kinds of `InfbenchError`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class InfbenchError(Exception):
+    """Base class of every error that infbench raises by itself."""
+
+
+class InvalidParameterError(InfbenchError, ValueError):
+    """A parameter has a value that is not allowed; the message says what was allowed and what came."""
+
+
+class UnknownNameError(InvalidParameterError):
+    """A model, runner, data set or method has no such name.
+
+    Parameters
+    ----------
+    kind : str
+        What was asked for, as it should stand in the message: ``"model"``.
+    name : object
+        The name that came.
+    allowed : iterable of str
+        The names that exist, in the order in which they should be listed.
+
+    Examples
+    --------
+    >>> raise UnknownNameError("model", "forrest", ["random_forest", "svc"])
+    Traceback (most recent call last):
+    ...
+    infbench.errors.UnknownNameError: unknown model 'forrest', allowed: random_forest, svc
+    """
+
+    def __init__(self, kind: str, name: object, allowed: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}, allowed: {', '.join(allowed)}")
+
+
+class MissingMethodError(InfbenchError, AttributeError):
+    """The estimator does not have the method that was asked for."""
+
+
+class MissingDependencyError(InfbenchError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class RunnerError(InfbenchError, RuntimeError):
+    """A runner cannot do what it was asked for in the state that it is in."""
+
+
+class WorkerDied(RunnerError):
+    """A worker process ended while it held rows, and so did the one that took them over.
+
+    Attributes
+    ----------
+    rows : tuple of (int, int)
+        First row and one past the last row of the batch that the worker was computing.
+    exit_code : int or None
+        What the worker ended with, as `multiprocessing.Process.exitcode` gives it: ``-N`` for signal N. None where
+        nobody could tell.
+    """
+
+    def __init__(self, rows: tuple[int, int], exit_code: int | None) -> None:
+        super().__init__(
+            f"a worker process died with exit code {exit_code} while computing rows {rows[0]} to {rows[1]}"
+        )
+        self.rows = rows
+        self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type[WorkerDied], tuple[tuple[int, int], int | None]]:
+        return WorkerDied, (self.rows, self.exit_code)
+
+
+class WorkerStartError(RunnerError):
+    """The workers could not be started, or could not load the estimator."""
+
+
+class WorkerTimeoutError(RunnerError, TimeoutError):
+    """A worker did not answer within ``timeout`` seconds; it was killed and replaced."""
+
+
+class WorkerError(RunnerError):
+    """An exception of a worker that cannot be brought over as it is; the message holds its type, text and traceback."""
+
+
+class AnswerMismatchError(InfbenchError):
+    """A runner's answer differs from the serial one, so that timing it would mean nothing."""
+
+
+class ResultFormatError(InfbenchError, ValueError):
+    """A stored result cannot be read: it is no such file, is damaged, or was written by a newer version."""

@@ -1,0 +1,103 @@
+"""What a result must carry to be understood later: the machine, its load and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+
+LIBRARIES = ("infbench", "scikit-learn", "numpy", "scipy", "joblib")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The conditions of a measurement.
+
+    Attributes
+    ----------
+    cpu : str
+        Model name of the processor, empty where the system does not tell.
+    n_cpus : int
+        Processors that the system has.
+    n_cpus_usable : int
+        Processors that this process may use: affinity and container limits count.
+    load_1min : float
+        Mean number of runnable processes over the last minute, before the measurement; NaN where unknown.
+    system : str
+        Name and architecture of the operating system: ``"Linux x86_64"``.
+    python : str
+        Version of the interpreter.
+    versions : dict of str to str
+        Library name to installed version, for `LIBRARIES`.
+    inner_threads : dict of str to int
+        Library thread pool (``"openblas"``, ``"openmp"``) to its number of threads when nobody limits it.
+    """
+
+    cpu: str
+    n_cpus: int
+    n_cpus_usable: int
+    load_1min: float
+    system: str
+    python: str
+    versions: dict[str, str]
+    inner_threads: dict[str, int]
+
+
+def usable_cpus() -> int:
+    """Return the number of CPUs that this process may use, by affinity and by container limits."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def library_versions() -> dict[str, str]:
+    """Return library name to installed version, in the order of `LIBRARIES`; absent ones are left out."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:  # a checkout that runs without being installed
+            continue
+    if "infbench" not in versions:
+        from infbench import __version__
+
+        versions = {"infbench": __version__, **versions}
+    return versions
+
+
+def describe_machine() -> Machine:
+    """Look at the machine as it is now.
+
+    Returns
+    -------
+    Machine
+    """
+    from threadpoolctl import threadpool_info
+
+    try:
+        load_1min = os.getloadavg()[0]
+    except OSError:
+        load_1min = float("nan")
+    return Machine(
+        cpu=_cpu_model(),
+        n_cpus=os.cpu_count() or 1,
+        n_cpus_usable=usable_cpus(),
+        load_1min=load_1min,
+        system=f"{platform.system()} {platform.machine()}",
+        python=".".join(map(str, sys.version_info[:3])),
+        versions=library_versions(),
+        inner_threads={pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()},
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

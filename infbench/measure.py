@@ -1,0 +1,287 @@
+"""Paired, interleaved timing of a runner against the serial one.
+
+Serial and parallel take turns within one process, round after round, and each round gives one ratio: whatever slows the
+machine for a while slows both halves of a pair. The serial runner is timed twice in every round, and the ratio of its
+two times is the noise floor: what no difference at all looks like on this machine, right now.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from infbench.checks import check_positive_int
+from infbench.errors import AnswerMismatchError
+from infbench.machine import describe_machine
+from infbench.results import Comparison
+from infbench.runners import make_runner, runner_class
+from infbench.runners.base import Runner, check_estimator, check_method, default_batch_size
+from infbench.runners.batches import check_rows
+from infbench.runners.serial import SerialRunner
+
+_SAMPLE_S = 0.01
+"""Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
+
+_ROUNDING = 1e3
+"""How many units of the last place a runner that is not bit-exact may be off: sums in another order, no more."""
+
+Progress = Callable[[int, int], None]
+
+
+def compare(
+    estimator: Any,
+    X: Any,
+    *,
+    runner: str = "process",
+    n_processes: int | None = None,
+    batch_size: int | None = None,
+    method: str = "predict",
+    repeat: int = 11,
+    model: str = "",
+    data: str = "",
+    random_state: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure how many times as fast as the serial runner a runner is.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+        Rows to predict.
+    runner : str, default="process"
+        A name of `infbench.RUNNERS`.
+    n_processes : int or None, default=None
+        How many processes compute; None: as many as the CPUs that this process may use.
+    batch_size : int or None, default=None
+        Rows of a batch, for both runners. None: an even share for each process.
+    method : str, default="predict"
+        The estimator's method.
+    repeat : int, default=11
+        Rounds, each a pair. With fewer than 8 the intervals mean little.
+    model, data : str
+        Labels for the report; `model` defaults to the estimator's class.
+    random_state : int, default=0
+        The seed that made `X`, for the report.
+    progress : callable or None, default=None
+        Called with the number of finished rounds and of all rounds, first before any is finished.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
+        Before any process starts.
+    AnswerMismatchError
+        Where the runner's answer is not the serial one; nothing has been timed then.
+    RunnerError
+        Where the runner fails.
+
+    Examples
+    --------
+    >>> import infbench
+    >>> X = infbench.make_data(n_samples=1_000, n_features=20)
+    >>> result = compare(infbench.make_model("dummy"), X, n_processes=2, batch_size=100, repeat=3)
+    >>> result.speedup > 0 and result.efficiency == result.speedup / 2
+    True
+    """
+    check_comparable(
+        estimator, X, runner=runner, n_processes=n_processes, batch_size=batch_size, method=method, repeat=repeat
+    )
+    machine = describe_machine()
+    n_samples = check_rows(X, estimator)
+    candidate = make_runner(runner, estimator, n_processes=n_processes)
+    if batch_size is None:
+        batch_size = default_batch_size(n_samples, candidate.n_processes)
+    with ExitStack() as open_runners:
+        serial = open_runners.enter_context(SerialRunner(estimator))
+        runners: list[Runner] = [serial, candidate, serial]
+        if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
+            runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
+        expected = serial.run(method, X, batch_size=batch_size)
+        started_s = time.perf_counter()
+        open_runners.enter_context(candidate)
+        ready_s = time.perf_counter()
+        got = candidate.run(method, X, batch_size=batch_size)
+        answered_s = time.perf_counter()
+        check_same_answer(expected, got, bit_exact=candidate.bit_exact)
+        passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
+    return Comparison(
+        model=model or type(estimator).__name__,
+        data=data,
+        runner=runner,
+        method=method,
+        n_samples=n_samples,
+        n_features=int(X.shape[1]) if getattr(X, "ndim", 0) == 2 else 0,
+        batch_size=batch_size,
+        n_processes=candidate.n_processes,
+        inner_threads=1,
+        random_state=random_state,
+        serial_s=serial_s,
+        parallel_s=parallel_s,
+        serial_again_s=serial_again_s,
+        serial_default_threads_s=default_threads_s[0] if default_threads_s else (),
+        start_s=ready_s - started_s,
+        first_call_s=answered_s - ready_s,
+        machine=machine,
+    )
+
+
+def check_comparable(
+    estimator: Any,
+    X: Any,
+    *,
+    runner: str,
+    n_processes: int | None,
+    batch_size: int | None,
+    method: str,
+    repeat: int,
+) -> None:
+    """Refuse what `compare` cannot measure, before any process starts.
+
+    Parameters
+    ----------
+    estimator, X, runner, n_processes, batch_size, method, repeat
+        See `compare`.
+
+    Raises
+    ------
+    InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
+    """
+    runner_class(runner)
+    check_positive_int("n_processes", n_processes, allow_none=True)
+    check_positive_int("batch_size", batch_size, allow_none=True)
+    check_positive_int("repeat", repeat)
+    check_estimator(estimator)
+    check_method(estimator, method)
+    check_rows(X, estimator)
+
+
+def paired_cost_samples(
+    runner: Runner, X: Any, *, batch_size: int, method: str = "predict", repeat: int = 11
+) -> list[float]:
+    """Return parallel time / serial time, a ratio for each round: what the suites track, because lower is better.
+
+    Parameters
+    ----------
+    runner : Runner
+        Started. A serial one gives the noise floor.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    batch_size : int
+    method : str, default="predict"
+    repeat : int, default=11
+        Rounds.
+
+    Returns
+    -------
+    list of float
+        Of length `repeat`.
+
+    Raises
+    ------
+    AnswerMismatchError
+        Where the runner's answer is not the serial one; nothing has been timed then.
+    """
+    with SerialRunner(runner.estimator) as serial:
+        expected = serial.run(method, X, batch_size=batch_size)
+        check_same_answer(expected, runner.run(method, X, batch_size=batch_size), bit_exact=runner.bit_exact)
+        passes = [_one_pass(timed, method, X, batch_size) for timed in (serial, runner)]
+        serial_s, runner_s = time_in_turn(passes, repeat)
+    return [ours / theirs for ours, theirs in zip(runner_s, serial_s, strict=True)]
+
+
+def time_in_turn(
+    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
+) -> list[tuple[float, ...]]:
+    """Time several callables in turn, round after round.
+
+    Parameters
+    ----------
+    passes : sequence of callable
+        Called without arguments. Warm them up first.
+    repeat : int
+        Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
+    progress : callable or None, default=None
+        See `compare`.
+
+    Returns
+    -------
+    list of tuple of float
+        For each callable its seconds per call, by round.
+    """
+    n_calls = _calls_in_a_turn(passes[0])
+    durations_s: list[list[float]] = [[] for _ in passes]
+    if progress is not None:
+        progress(0, repeat)
+    for done in range(repeat):
+        for turn in range(len(passes)):
+            which = (done + turn) % len(passes)
+            call = passes[which]
+            begun_ns = time.perf_counter_ns()
+            for _ in range(n_calls):
+                call()
+            durations_s[which].append((time.perf_counter_ns() - begun_ns) / 1e9 / n_calls)
+        if progress is not None:
+            progress(done + 1, repeat)
+    return [tuple(values) for values in durations_s]
+
+
+def _one_pass(runner: Runner, method: str, X: Any, batch_size: int) -> Callable[[], Any]:
+    return lambda: runner.run(method, X, batch_size=batch_size)
+
+
+def _calls_in_a_turn(call: Callable[[], Any]) -> int:
+    begun_ns = time.perf_counter_ns()
+    call()
+    return max(1, math.ceil(_SAMPLE_S / max((time.perf_counter_ns() - begun_ns) / 1e9, 1e-6)))
+
+
+def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> None:
+    """Raise unless two answers are the same.
+
+    Parameters
+    ----------
+    expected, got : ndarray, list of ndarray, sparse matrix or DataFrame
+    bit_exact : bool, default=True
+        False: floats may differ by rounding.
+
+    Raises
+    ------
+    AnswerMismatchError
+        The message says what differs: type, dtype, shape, or how many values and the first row with one.
+    """
+    if type(expected) is not type(got):
+        raise AnswerMismatchError(f"the answer is a {type(got).__name__}, the serial one a {type(expected).__name__}")
+    if isinstance(expected, list) and expected and isinstance(expected[0], np.ndarray):
+        if len(expected) != len(got):
+            raise AnswerMismatchError(f"the answer has {len(got)} outputs, the serial one {len(expected)}")
+        for one, other in zip(expected, got, strict=True):
+            check_same_answer(one, other, bit_exact=bit_exact)
+        return
+    if hasattr(expected, "tocsr"):
+        expected, got = expected.toarray(), got.toarray()
+    one, other = np.asarray(expected), np.asarray(got)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        raise AnswerMismatchError(
+            f"the answer has dtype {other.dtype} and shape {other.shape}, the serial one {one.dtype} and {one.shape}"
+        )
+    if bit_exact or one.dtype.kind not in "fc":
+        differs = (one != other) & ~((one != one) & (other != other))  # a NaN is not equal to itself
+    else:
+        tolerance = _ROUNDING * np.finfo(one.dtype).eps
+        differs = ~np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
+    if np.any(differs):
+        row = int(np.argwhere(differs)[0][0])
+        raise AnswerMismatchError(
+            f"{int(np.sum(differs))} of {one.size} values differ from the serial answer, the first in row {row}: "
+            f"{other[row]!r} instead of {one[row]!r}"
+        )

@@ -1,0 +1,230 @@
+"""What a measurement leaves behind: frozen dataclasses, and their versioned JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+from infbench.errors import ResultFormatError
+from infbench.machine import Machine
+from infbench.stats import Estimate, ratio_estimate
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One estimator, one data set, one runner: serial against parallel, measured in pairs.
+
+    Element ``i`` of every sequence of durations belongs to the same round, so they may be divided pair by pair.
+
+    Attributes
+    ----------
+    model, data, runner, method : str
+        What was measured. `model` and `data` are labels; `runner` is a name of `infbench.RUNNERS`.
+    n_samples, n_features, batch_size, n_processes : int
+        Rows, columns, rows of a batch, and processes that compute.
+    inner_threads : int
+        BLAS and OpenMP threads that each process was limited to.
+    random_state : int
+        Seed of the data.
+    serial_s, parallel_s, serial_again_s : tuple of float
+        Seconds for one pass over all rows, by round. `serial_again_s` is a second serial run in the same round: its
+        ratio to `serial_s` is the noise floor.
+    serial_default_threads_s : tuple of float
+        Seconds for a serial pass with the libraries' default number of threads, measured in the same rounds; empty
+        where the default is one thread.
+    start_s : float
+        Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
+    first_call_s : float
+        Seconds for the first call after the start, once.
+    machine : Machine
+        The conditions.
+    """
+
+    model: str
+    data: str
+    runner: str
+    method: str
+    n_samples: int
+    n_features: int
+    batch_size: int
+    n_processes: int
+    inner_threads: int
+    random_state: int
+    serial_s: tuple[float, ...]
+    parallel_s: tuple[float, ...]
+    serial_again_s: tuple[float, ...]
+    serial_default_threads_s: tuple[float, ...]
+    start_s: float
+    first_call_s: float
+    machine: Machine
+
+    @property
+    def repeat(self) -> int:
+        """Number of rounds."""
+        return len(self.serial_s)
+
+    @cached_property
+    def speedup_estimate(self) -> Estimate:
+        """Serial time / parallel time: median of the paired ratios, with its 95 % interval."""
+        return ratio_estimate(self.serial_s, self.parallel_s)
+
+    @property
+    def speedup(self) -> float:
+        """Serial time / parallel time, median of the paired ratios."""
+        return self.speedup_estimate.value
+
+    @property
+    def speedup_interval(self) -> tuple[float, float]:
+        """95 % bootstrap interval of `speedup`."""
+        return self.speedup_estimate.low, self.speedup_estimate.high
+
+    @property
+    def efficiency(self) -> float:
+        """Speedup per process that computes."""
+        return self.speedup / self.n_processes
+
+    @cached_property
+    def noise_floor(self) -> Estimate:
+        """Serial time / serial time, measured as the speedup is: what no difference looks like here."""
+        return ratio_estimate(self.serial_s, self.serial_again_s)
+
+    @cached_property
+    def speedup_over_default_threads(self) -> Estimate | None:
+        """Speedup over the serial run with the libraries' default threads; None where that is one thread."""
+        if not self.serial_default_threads_s:
+            return None
+        return ratio_estimate(self.serial_default_threads_s, self.parallel_s)
+
+    @property
+    def serial_median_s(self) -> float:
+        """Median seconds of a serial pass."""
+        return median(self.serial_s)
+
+    @property
+    def parallel_median_s(self) -> float:
+        """Median seconds of a parallel pass."""
+        return median(self.parallel_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the stored form: what was measured and, for readers who do not compute, what follows from it."""
+        return {
+            **asdict(self),
+            "derived": {
+                "speedup": self.speedup,
+                "speedup_interval": list(self.speedup_interval),
+                "efficiency": self.efficiency,
+                "noise_floor": self.noise_floor.value,
+                "noise_floor_interval": [self.noise_floor.low, self.noise_floor.high],
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Comparison:
+        """Read what `to_dict` wrote; the derived figures are computed anew.
+
+        Raises
+        ------
+        ResultFormatError
+            Where a field is missing.
+        """
+        try:
+            values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
+            values["machine"] = Machine(**values["machine"])
+        except (KeyError, TypeError) as error:
+            raise ResultFormatError(f"not a stored comparison: {error!r}") from error
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = tuple(value)
+        return cls(**values)
+
+
+def comparisons_to_json(comparisons: Sequence[Comparison]) -> str:
+    """Return the text of a result file.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+
+    Returns
+    -------
+    str
+        JSON with ``schema_version`` and ``comparisons``; ends with a line feed.
+    """
+    stored = {"schema_version": SCHEMA_VERSION, "comparisons": [comparison.to_dict() for comparison in comparisons]}
+    return json.dumps(stored, indent=2) + "\n"
+
+
+def comparisons_from_json(text: str) -> list[Comparison]:
+    """Read a result file.
+
+    Parameters
+    ----------
+    text : str
+        What `comparisons_to_json` wrote, in this version or an older one.
+
+    Returns
+    -------
+    list of Comparison
+
+    Raises
+    ------
+    ResultFormatError
+        Where the text is not such a file or was written by a newer version.
+    """
+    try:
+        stored = json.loads(text)
+        version, comparisons = stored["schema_version"], stored["comparisons"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultFormatError(f"not an infbench result file: {error!r}") from error
+    if version != SCHEMA_VERSION:
+        raise ResultFormatError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+    return [Comparison.from_dict(comparison) for comparison in comparisons]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One model under one release set, as asv's stored results have it.
+
+    Attributes
+    ----------
+    machine : str
+        asv's name of the machine.
+    model, runner : str
+        What ran.
+    n_samples, batch_size, n_processes : int
+        The workload.
+    versions : dict of str to str
+        Library to version: the release set.
+    commit : str
+        Hash of the infbench commit that was measured.
+    serial_s, parallel_s : float or None
+        Seconds of one pass, medians; None where the results lack them.
+    speedup : Estimate
+        Median of the paired ratios, with asv's 99 % interval.
+    noise_floor : Estimate or None
+        Serial against serial, measured in the same way.
+    """
+
+    machine: str
+    model: str
+    runner: str
+    n_samples: int
+    batch_size: int
+    n_processes: int
+    versions: dict[str, str]
+    commit: str
+    serial_s: float | None
+    parallel_s: float | None
+    speedup: Estimate
+    noise_floor: Estimate | None
+
+    @property
+    def efficiency(self) -> float:
+        """Speedup per process that computes."""
+        return self.speedup.value / self.n_processes

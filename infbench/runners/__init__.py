@@ -1,0 +1,66 @@
+"""Every way to predict on several processes, behind one contract: `infbench.runners.base.Runner`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from infbench.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from infbench.runners.base import Runner
+
+RUNNERS = {
+    "serial": "infbench.runners.serial:SerialRunner",
+    "process": "infbench.runners.process:ProcessRunner",
+    "pool": "infbench.runners.pool:PoolRunner",
+    "native": "infbench.runners.native:NativeRunner",
+    "loky": "infbench.runners.loky:LokyRunner",
+}
+"""Name -> ``module:class``. The module is imported when the runner is asked for, not before."""
+
+
+def runner_class(name: str) -> type[Runner]:
+    """Return the class of a runner.
+
+    Parameters
+    ----------
+    name : str
+        One of `RUNNERS`.
+
+    Raises
+    ------
+    UnknownNameError
+        For any other name; the message lists the names.
+    """
+    if name not in RUNNERS:
+        raise UnknownNameError("runner", name, RUNNERS)
+    module, _, attribute = RUNNERS[name].partition(":")
+    found: type[Runner] = getattr(import_module(module), attribute)
+    return found
+
+
+def make_runner(name: str, estimator: Any, *, n_processes: int | None = None, **options: Any) -> Runner:
+    """Make a runner by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `RUNNERS`.
+    estimator : object
+        A fitted estimator.
+    n_processes : int or None, default=None
+        How many processes compute; None: as many as the CPUs that this process may use.
+    **options
+        What else the class takes: see its docstring.
+
+    Returns
+    -------
+    Runner
+        Not yet started. Whoever starts it closes it.
+
+    Raises
+    ------
+    UnknownNameError, InvalidParameterError
+    """
+    return runner_class(name)(estimator, n_processes, **options)

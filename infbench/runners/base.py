@@ -1,0 +1,270 @@
+"""What a runner is.
+
+A runner holds a fitted estimator and predicts on many rows with it, batch after batch. Runners differ in who computes a
+batch: this process, other processes, threads. They do not differ in the answer: on the same batches every runner
+returns what `SerialRunner` returns, bit for bit, with the same dtype, shape and order of rows, or raises an exception
+of the same class. (A runner that cannot promise the last bit says so: `Runner.bit_exact`.)
+
+A runner is started once and then used for many calls. ::
+
+    with SomeRunner(estimator, n_processes=4) as runner:
+        labels = runner.predict(X, batch_size=1_000)
+
+Writing a runner takes three methods, `_start`, `_close` and `_run`, and a line in `infbench.runners.RUNNERS`. What
+everybody needs (checks of the arguments, splitting into batches, joining the answers) is here and in
+`infbench.runners.batches`. `tests/contracts.py` holds what every runner must pass.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from infbench.checks import check_positive_int
+from infbench.errors import MissingMethodError, RunnerError
+from infbench.machine import usable_cpus
+from infbench.runners.batches import Batches, check_rows
+
+METHODS = ("predict", "predict_proba", "decision_function", "transform")
+"""Methods of an estimator that a runner can call."""
+
+
+def check_estimator(estimator: Any) -> None:
+    """Raise unless the estimator is fitted.
+
+    Parameters
+    ----------
+    estimator : object
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        What the estimator's own methods would raise, before any process starts.
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    # Stateless transformers have nothing to fit. scikit-learn knows them by itself only from 1.6 on.
+    knows_itself = hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "_more_tags")
+    stateless = not knows_itself and estimator._more_tags().get("stateless", False)
+    if hasattr(estimator, "fit") and not stateless:
+        check_is_fitted(estimator)
+
+
+def check_method(estimator: Any, method: str) -> None:
+    """Raise unless the estimator has the method and runners can call it.
+
+    Parameters
+    ----------
+    estimator : object
+    method : str
+
+    Raises
+    ------
+    MissingMethodError
+    """
+    if method not in METHODS or not hasattr(estimator, method):
+        available = [name for name in METHODS if hasattr(estimator, name)]
+        raise MissingMethodError(
+            f"{type(estimator).__name__} has no method {method!r} for a runner to call, it has: {', '.join(available)}"
+        )
+
+
+class Runner(ABC):
+    """One way to run an estimator over batches.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator. It is not changed and must not be changed while the runner is in use.
+    n_processes : int or None, default=None
+        How many processes compute, the caller included where it computes too. None: as many as the CPUs that this
+        process may use, by affinity and container limits.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads within each process that computes. None leaves the libraries at their defaults.
+
+    Attributes
+    ----------
+    name : str
+        The runner's name in `infbench.RUNNERS`.
+    bit_exact : bool
+        Whether the answer equals the serial one to the last bit. Where it does not, labels are equal all the same and
+        floats agree up to rounding.
+    estimator, n_processes, inner_threads
+        As given; `n_processes` is a number always.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where a number is not a positive int.
+    sklearn.exceptions.NotFittedError
+        Where the estimator is not fitted.
+
+    Notes
+    -----
+    Threads may share a runner: their calls take turns. A fork of the process may not: it gets a `RunnerError`.
+    """
+
+    name: ClassVar[str]
+    bit_exact: ClassVar[bool] = True
+
+    def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
+        check_positive_int("n_processes", n_processes, allow_none=True)
+        check_positive_int("inner_threads", inner_threads, allow_none=True)
+        check_estimator(estimator)
+        self.estimator = estimator
+        self.n_processes = usable_cpus() if n_processes is None else int(n_processes)
+        self.inner_threads = inner_threads
+        self._turn = threading.Lock()
+        self._started_in_pid: int | None = None
+
+    def start(self) -> Self:
+        """Start what the runner needs. May be called again; then it does nothing.
+
+        Returns
+        -------
+        Runner
+            The runner itself, ready. Whoever starts it closes it.
+
+        Raises
+        ------
+        WorkerStartError
+            Where workers do not come up; none is left running then.
+        """
+        if self._started_in_pid is None:
+            self._start()
+            self._started_in_pid = os.getpid()
+        return self
+
+    def close(self) -> None:
+        """End all that `start` started. May be called again; then it does nothing."""
+        if self._started_in_pid is not None:
+            self._started_in_pid = None
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def predict(self, X: Any, *, batch_size: int | None = None) -> Any:
+        """Call the estimator's ``predict`` on all rows.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+            What the estimator takes.
+        batch_size : int or None, default=None
+            Rows handed to one call of the estimator. None: an even share for each process.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            What the estimator returns, the batches joined in the order of the rows.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `batch_size` is not a positive int, or `X` has no rows, is not two-dimensional, or has another number
+            of features than the estimator was fitted on.
+        MissingMethodError
+            Where the estimator has no such method.
+        RunnerError
+            Where the runner is not started, or a worker fails.
+        Exception
+            Whatever the estimator raises, of the first batch that raises.
+        """
+        return self.run("predict", X, batch_size=batch_size)
+
+    def predict_proba(self, X: Any, *, batch_size: int | None = None) -> Any:
+        """Call the estimator's ``predict_proba`` on all rows; otherwise as `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), or list of n_outputs such arrays
+        """
+        return self.run("predict_proba", X, batch_size=batch_size)
+
+    def decision_function(self, X: Any, *, batch_size: int | None = None) -> Any:
+        """Call the estimator's ``decision_function`` on all rows; otherwise as `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        return self.run("decision_function", X, batch_size=batch_size)
+
+    def transform(self, X: Any, *, batch_size: int | None = None) -> Any:
+        """Call the estimator's ``transform`` on all rows; otherwise as `predict`.
+
+        Returns
+        -------
+        ndarray, sparse matrix or DataFrame of shape (n_samples, n_components)
+        """
+        return self.run("transform", X, batch_size=batch_size)
+
+    def run(self, method: str, X: Any, *, batch_size: int | None = None) -> Any:
+        """Call a method of the estimator on all rows.
+
+        Parameters
+        ----------
+        method : str
+            One of `METHODS`, if the estimator has it.
+        X, batch_size
+            See `predict`.
+
+        Returns
+        -------
+        ndarray, list of ndarray, sparse matrix or DataFrame
+            See the method of that name.
+
+        Raises
+        ------
+        Exception
+            See `predict`.
+        """
+        check_positive_int("batch_size", batch_size, allow_none=True)
+        check_method(self.estimator, method)
+        n_samples = check_rows(X, self.estimator)
+        if batch_size is None:
+            batch_size = default_batch_size(n_samples, self.n_processes)
+        if self._started_in_pid is None:
+            raise RunnerError(f"{type(self).__name__} is not started: use it in a `with` statement or call start()")
+        if self._started_in_pid != os.getpid():
+            raise RunnerError(
+                f"{type(self).__name__} was started in process {self._started_in_pid} and cannot be used in its fork "
+                f"{os.getpid()}: make a runner of its own there"
+            )
+        with self._turn:
+            return self._run(method, Batches(X, n_samples, int(batch_size)))
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start; leave nothing behind on failure."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """End everything, also when a call was interrupted half-way, or in a fork of the process that started."""
+
+    @abstractmethod
+    def _run(self, method: str, batches: Batches) -> Any:
+        """Compute all batches and return the joined answer."""
+
+
+def default_batch_size(n_samples: int, n_processes: int) -> int:
+    """Return the rows of an even share: the fewest calls of the estimator that keep every process busy.
+
+    Parameters
+    ----------
+    n_samples, n_processes : int
+
+    Returns
+    -------
+    int
+    """
+    return -(-n_samples // n_processes)

@@ -1,0 +1,133 @@
+"""Splitting rows into batches, and joining the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from infbench.errors import InvalidParameterError
+
+
+def check_rows(X: Any, estimator: Any) -> int:
+    """Return the number of rows of `X`, after the checks that need no look at the values.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    estimator : object
+        Its ``n_features_in_``, where it has one, must fit an array. A DataFrame is left to the estimator, which looks
+        at the names of the columns too.
+
+    Returns
+    -------
+    int
+        n_samples, at least 1.
+
+    Raises
+    ------
+    InvalidParameterError
+    """
+    if isinstance(X, np.ndarray):
+        if X.ndim != 2:
+            raise InvalidParameterError(f"X must have 2 dimensions (n_samples, n_features), got shape {X.shape}")
+        n_features = getattr(estimator, "n_features_in_", X.shape[1])
+        if X.shape[1] != n_features:
+            raise InvalidParameterError(
+                f"X must have {n_features} features, as {type(estimator).__name__} was fitted on, got {X.shape[1]}"
+            )
+    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+    if n_samples == 0:
+        raise InvalidParameterError("X must have at least one row, got none")
+    return int(n_samples)
+
+
+def take(X: Any, start: int, stop: int) -> Any:
+    """Return the rows from `start` up to `stop`, as a view where `X` can give one."""
+    return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
+
+
+def packed(batch: Any) -> Any:
+    """Return a batch in a form that keeps its memory order when it is pickled.
+
+    A slice of rows of a Fortran-ordered array is contiguous in no order, and pickle would make it C-ordered. BLAS takes
+    another path then, and the answer may differ in the last bit.
+    """
+    if type(batch) is np.ndarray and not batch.flags.forc:
+        return batch.copy(order="K")
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """All rows, cut into batches of one length; the last one may be shorter.
+
+    Attributes
+    ----------
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    n_samples : int
+        Rows of `X`.
+    batch_size : int
+        Rows of a batch.
+    """
+
+    X: Any
+    n_samples: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-self.n_samples // self.batch_size)
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.take(index, index + 1)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
+
+    def take(self, start: int, stop: int) -> Any:
+        """Return all rows from batch `start` up to batch `stop`, as a view where `X` can give one."""
+        return take(self.X, *self.rows(start, stop))
+
+    def rows(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the first row of batch `start` and one past the last row of the batch before `stop`."""
+        return start * self.batch_size, min(stop * self.batch_size, self.n_samples)
+
+
+def join(outputs: Sequence[Any]) -> Any:
+    """Join the answers for consecutive batches.
+
+    Parameters
+    ----------
+    outputs : sequence
+        At least one answer: ndarrays, sparse matrices, DataFrames, or lists with one ndarray for each output. All of
+        one kind.
+
+    Returns
+    -------
+    object
+        One answer of that kind. Fixed-width text gets the width of the widest batch.
+    """
+    first = outputs[0]
+    if len(outputs) == 1:
+        return first
+    if type(first) is np.ndarray:
+        return np.concatenate(outputs)
+    if isinstance(first, list):
+        if first and isinstance(first[0], np.ndarray):
+            return [join(parts) for parts in zip(*outputs, strict=True)]
+        return [value for output in outputs for value in output]
+    if hasattr(first, "iloc"):
+        import pandas as pd
+
+        return pd.concat(outputs)
+    if hasattr(first, "tocsr"):
+        from scipy import sparse
+
+        return sparse.vstack(outputs, format=first.format)
+    if isinstance(first, np.ma.MaskedArray):
+        return np.ma.concatenate(outputs)  # type: ignore[no-untyped-call]
+    return np.concatenate(outputs)

@@ -1,0 +1,107 @@
+"""Memory that several processes see at once, without a name in any file system."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_PAGE_BYTES = mmap.PAGESIZE
+
+
+class SharedBuffer:
+    """Anonymous shared memory, reached through a file descriptor that may be sent to another process.
+
+    There is no name, so nothing stays behind when all its processes are gone, even killed ones, and the size of
+    ``/dev/shm`` does not matter. All pages are reserved on creation: a machine without room for them says so here, with
+    an `OSError`, and not later with SIGBUS.
+
+    Attributes
+    ----------
+    fd : int
+        The descriptor, owned by this object.
+    n_bytes : int
+        Size: whole pages.
+    """
+
+    def __init__(self, fd: int, n_bytes: int) -> None:
+        self.fd = fd
+        self.n_bytes = n_bytes
+        self._map = mmap.mmap(fd, n_bytes)
+
+    @classmethod
+    def create(cls, n_bytes: int) -> SharedBuffer:
+        """Reserve memory of at least `n_bytes`.
+
+        Raises
+        ------
+        OSError
+            Where there is not enough memory.
+        """
+        n_bytes = max(1, -(-n_bytes // _PAGE_BYTES)) * _PAGE_BYTES
+        fd = _anonymous_file()
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, n_bytes)
+            else:
+                os.ftruncate(fd, n_bytes)
+            return cls(fd, n_bytes)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def array(
+        self, shape: Sequence[int], dtype: Any, *, offset: int = 0, strides: Sequence[int] | None = None
+    ) -> np.ndarray[Any, Any]:
+        """Return an array that lies in this memory.
+
+        Parameters
+        ----------
+        shape, dtype, offset, strides
+            As for `numpy.ndarray`; `offset` and `strides` in bytes.
+
+        Returns
+        -------
+        ndarray of shape `shape`
+            A view. It keeps the memory mapped after `close`, until it is gone itself.
+        """
+        return np.ndarray(shape, dtype, self._map, offset, strides)
+
+    def view(self, n_bytes: int) -> memoryview:
+        """Return the first `n_bytes` bytes, without a copy."""
+        return memoryview(self._map)[:n_bytes]
+
+    def close(self) -> None:
+        """Give the descriptor back, and the memory as soon as no array lies in it. May be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            try:
+                self._map.close()
+            except BufferError:  # an array still lies in it: the memory goes when the array goes
+                pass
+
+
+def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:
+    """Return `buffer` if it holds `n_bytes`, otherwise a larger one in its place; the old one is closed.
+
+    The first touch of a page costs some twenty times as much as writing it again, so buffers are kept between calls and
+    grow by half at least: seldom.
+    """
+    if buffer is not None:
+        if buffer.n_bytes >= n_bytes:
+            return buffer
+        n_bytes = max(n_bytes, buffer.n_bytes + buffer.n_bytes // 2)
+        buffer.close()
+    return SharedBuffer.create(n_bytes)
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("infbench", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:  # no memfd outside Linux
+        return os.dup(file.fileno())

@@ -1,0 +1,121 @@
+"""One call of `ProcessRunner`: who holds which batches, and the answers so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from infbench.runners.batches import Batches, join
+from infbench.runners.crew import WorkerHandle
+from infbench.runners.messages import NEXT, Done, Share, exception_from_bytes
+
+
+def plan_shares(n_batches: int, n_processes: int) -> list[tuple[int, int]]:
+    """Share batches out.
+
+    Parameters
+    ----------
+    n_batches, n_processes : int
+
+    Returns
+    -------
+    list of (int, int)
+        First batch and one past the last for each worker that gets any. What comes before the first of them is the
+        caller's own, at least one batch and a little less than an even share of many: what it gives away and could
+        have computed itself it takes over again, which costs nothing, while no worker can take over from it.
+
+    Examples
+    --------
+    >>> plan_shares(100, 2)
+    [(44, 100)]
+    >>> plan_shares(5, 2), plan_shares(3, 4), plan_shares(1, 2)
+    ([(3, 5)], [(1, 2), (2, 3)], [])
+    """
+    n_workers = min(n_processes, n_batches) - 1
+    if n_workers == 0:
+        return []
+    even = n_batches // (n_workers + 1)
+    share = even + even // (8 * n_workers)
+    first = n_batches - n_workers * share
+    return [(start, start + share) for start in range(first, n_batches, share)]
+
+
+@dataclass
+class Held:
+    """A share in a worker's hands, up to `limit`: what comes after it the caller has taken over."""
+
+    worker: WorkerHandle
+    share: Share
+    pickled: bytes | None
+    limit: int
+    retried: bool = False
+
+    def rest(self) -> int:
+        """Return how many batches the worker has not begun."""
+        return self.limit - self.worker.words[NEXT]
+
+    def rows_in_work(self, batches: Batches) -> tuple[int, int]:
+        """Return the first row and one past the last of the batch that the worker is at."""
+        batch = max(self.worker.words[NEXT] - 1, self.share.start)
+        return batches.rows(batch, batch + 1)
+
+
+class Call:
+    """One call: what is to be computed, and what has been.
+
+    Attributes
+    ----------
+    method : str
+    batches : Batches
+    n_own : int
+        So many batches, the first ones, the caller keeps for itself.
+    own : dict of int to object
+        Batch to its answer, for those that the caller computed.
+    joined : dict of int to (int, object)
+        First batch of a share to one past its last and the joined answers, for those that a worker computed.
+    errors : dict of int to BaseException
+        Batch to what it raised.
+    held : dict of int to Held
+        Index of a worker to the share that it has not answered for.
+    """
+
+    def __init__(self, method: str, batches: Batches) -> None:
+        self.method = method
+        self.batches = batches
+        self.n_own = len(batches)
+        self.own: dict[int, Any] = {}
+        self.joined: dict[int, tuple[int, Any]] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.held: dict[int, Held] = {}
+
+    def is_waiting(self) -> bool:
+        """Tell whether a worker holds batches that the answer needs and nobody else has computed."""
+        needed = min(self.errors, default=len(self.batches))
+        return any(held.share.start < min(held.limit, needed) for held in self.held.values())
+
+    def finish(self, held: Held, done: Done) -> None:
+        """Take what became of a share."""
+        del self.held[held.worker.index]
+        if done.error is not None:
+            self.errors[done.stop] = exception_from_bytes(done.error)
+        elif done.stop > held.share.start:
+            answers = done.answers
+            if done.layout is not None:
+                memory = held.worker.answers
+                assert memory is not None  # a worker sends it before the first answer that lies in it
+                answers = done.layout.array(memory)
+            self.joined[held.share.start] = done.stop, answers
+
+    def answer(self) -> Any:
+        """Join the answers in the order of the batches, or raise the error of the first batch that has one."""
+        if self.errors:
+            raise self.errors[min(self.errors)]
+        parts, index = [], 0
+        while index < len(self.batches):
+            if index in self.joined:
+                index, part = self.joined[index]
+            else:
+                part = self.own[index]
+                index += 1
+            parts.append(part)
+        return join(parts)

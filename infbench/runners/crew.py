@@ -1,0 +1,230 @@
+"""The processes behind `ProcessRunner`, as seen from the caller: brought up, replaced, and ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import time
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from typing import Any
+
+from infbench.errors import WorkerStartError
+from infbench.runners.buffers import SharedBuffer
+from infbench.runners.messages import NEXT, WORDS, exception_from_bytes, receive, send
+from infbench.runners.template import run_template
+
+_WORD_BYTES = 8
+_EXIT_TIMEOUT_S = 2.0
+
+
+class WorkerHandle:
+    """The caller's side of one worker.
+
+    Attributes
+    ----------
+    index : int
+        Which of the workers this is.
+    words : memoryview of int64
+        Its words in the control memory: see `infbench.runners.messages.NEXT`.
+    pid : int
+    connection : Connection
+    busy : bool
+        Whether a share was sent whose `Done` has not been received.
+    answers : SharedBuffer or None
+        The memory where the worker puts its answers.
+    rows_generation : int
+        Which `SharedRows.generation` the worker has been shown; 0 for none.
+    """
+
+    def __init__(self, index: int, words: memoryview) -> None:
+        self.index = index
+        self.words = words
+        self.pid = -1
+        self.busy = False
+        self.answers: SharedBuffer | None = None
+        self.rows_generation = 0
+        self.connection: Connection
+        self._seen_next = -1
+        self._seen_s = 0.0
+
+    def connect(self, connection: Connection, pid: int) -> None:
+        """Take a new process for this worker."""
+        self.connection = connection
+        self.pid = pid
+        self.busy = False
+        self.rows_generation = 0
+
+    def begin(self) -> None:
+        """Note that a share is being sent."""
+        self.busy = True
+        self._seen_s = time.monotonic()
+
+    def seconds_at_a_batch(self) -> float:
+        """Return for how long, as far as repeated calls of this can tell, the worker has been at its present batch."""
+        if self.words[NEXT] != self._seen_next:
+            self._seen_next = self.words[NEXT]
+            self._seen_s = time.monotonic()
+        return time.monotonic() - self._seen_s
+
+    def take_answers(self, n_bytes: int) -> None:
+        """Receive the memory in which the worker puts its answers from now on."""
+        if self.answers is not None:
+            self.answers.close()
+        self.answers = SharedBuffer(reduction.recv_handle(self.connection), n_bytes)
+
+    def disconnect(self) -> None:
+        """Close the connection, which ends the process when it is idle, and drop its memory."""
+        self.busy = False
+        if self.pid != -1:
+            self.pid = -1
+            self.connection.close()
+            if self.answers is not None:
+                self.answers.close()
+                self.answers = None
+
+
+class Crew:
+    """A template process and the workers that it forked.
+
+    Parameters
+    ----------
+    estimator : object
+        Pickled once, to the template.
+    n_workers : int
+    inner_threads : int or None
+        BLAS and OpenMP threads of each worker.
+    start_method : {"forkserver", "spawn", "fork"}
+        How the template starts. Workers are forked from the template always.
+
+    Attributes
+    ----------
+    workers : list of WorkerHandle
+
+    Raises
+    ------
+    WorkerStartError
+        Where the estimator cannot be pickled or does not load there. No process is left running then.
+    """
+
+    def __init__(self, estimator: Any, n_workers: int, inner_threads: int | None, start_method: str) -> None:
+        try:
+            pickled = pickle.dumps(estimator, pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {error}") from error
+        self._owner_pid = os.getpid()
+        self._pickled = pickled
+        self._inner_threads = inner_threads
+        self._context = multiprocessing.get_context(start_method)
+        if start_method == "forkserver":
+            # The first template of a process then finds the libraries loaded already, and so do all later ones.
+            self._context.set_forkserver_preload(["infbench.runners.worker", *_modules_of(estimator)])
+        self._control = SharedBuffer.create(n_workers * WORDS * _WORD_BYTES)
+        words = self._control.view(self._control.n_bytes).cast("q")
+        self.workers = [WorkerHandle(i, words[i * WORDS : (i + 1) * WORDS]) for i in range(n_workers)]
+        try:
+            self._start_template()
+            for worker in self.workers:
+                self._fork(worker)
+        except BaseException:
+            self.close()
+            raise
+
+    def replace(self, worker: WorkerHandle) -> int | None:
+        """End a worker's process, if it has not ended, and fork another in its place.
+
+        Parameters
+        ----------
+        worker : WorkerHandle
+            One of `workers`.
+
+        Returns
+        -------
+        int or None
+            The exit code of the old process; None where the template was gone too, and had to be started anew.
+
+        Raises
+        ------
+        WorkerStartError
+            Where there can be no new process.
+        """
+        pid = worker.pid
+        worker.disconnect()
+        exit_code: int | None = None
+        try:
+            send(self._template, ("end", pid))
+            exit_code = receive(self._template)
+            self._fork(worker)
+        except (EOFError, OSError):
+            self.restart()
+        return exit_code
+
+    def close(self) -> None:
+        """End all processes and give back the memory. In a fork of the caller only the fork's own copies are dropped."""
+        for worker in self.workers:
+            worker.disconnect()
+            worker.words.release()
+        self._control.close()
+        self._end_template()
+
+    def restart(self) -> None:
+        """End all processes and bring up new ones."""
+        for worker in self.workers:
+            worker.disconnect()
+        self._end_template()
+        self._start_template()
+        for worker in self.workers:
+            self._fork(worker)
+
+    def _start_template(self) -> None:
+        self._template, theirs = multiprocessing.Pipe(duplex=True)
+        inherited = self._template if self._context.get_start_method() == "fork" else None
+        self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
+            target=run_template, args=(theirs, inherited, self._inner_threads), name="infbench-template", daemon=True
+        )
+        try:
+            self._process.start()
+        finally:
+            theirs.close()
+        try:
+            send(self._template, ("load", self._control.n_bytes))
+            reduction.send_handle(self._template, self._control.fd, self._process.pid)
+            self._template.send_bytes(self._pickled)
+            answer = receive(self._template)
+        except (EOFError, OSError) as gone:
+            raise WorkerStartError("the template process died while it loaded the estimator") from gone
+        if answer[0] == "failed":
+            error = exception_from_bytes(answer[1])
+            raise WorkerStartError(f"the estimator does not load in another process: {error!r}") from error
+
+    def _fork(self, worker: WorkerHandle) -> None:
+        ours, theirs = multiprocessing.Pipe(duplex=True)
+        try:
+            send(self._template, ("fork", worker.index))
+            reduction.send_handle(self._template, theirs.fileno(), self._process.pid)
+            worker.connect(ours, receive(self._template))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    def _end_template(self) -> None:
+        if not hasattr(self, "_process"):
+            return
+        self._template.close()
+        if os.getpid() != self._owner_pid or self._process.pid is None:
+            return
+        self._process.join(_EXIT_TIMEOUT_S)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _modules_of(estimator: Any) -> list[str]:
+    """Return the modules that define an estimator and the estimators inside it."""
+    nested = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
+    modules = {type(part).__module__ for part in (estimator, *nested)}
+    return sorted(modules - {"builtins", "__main__"})

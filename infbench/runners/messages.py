@@ -1,0 +1,138 @@
+"""What `ProcessRunner`, its template and its workers say to each other.
+
+Every message is a pickled tuple, small, over a duplex connection; rows and answers lie in shared memory.
+
+To the template:
+
+- ``("load", n_bytes)``, then the descriptor of the control memory, then the pickled estimator. Answer: ``("loaded",)``,
+  or ``("failed", error)`` where it does not load.
+- ``("fork", index)``, then the descriptor of a socket: fork a worker that serves there. Answer: its process id.
+- ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
+
+To a worker:
+
+- ``("rows", n_bytes)``, then a descriptor: rows lie in this memory from now on.
+- a `Share`: compute it. Where it has no layout, its rows follow pickled. Answer: a `Done`, and before it, where the
+  answers lie in new memory, ``("answers", n_bytes)`` with a descriptor.
+
+The end of a connection ends who serves there.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from infbench.errors import WorkerError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from infbench.runners.buffers import SharedBuffer
+
+NEXT, LIMIT, WORDS = 0, 1, 2
+"""A worker's words in the control memory, 64-bit integers. `NEXT` is the batch that it will begin next, written by the
+worker. `LIMIT` is where it stops, written by the caller, who lowers it to take the last batches over. Neither is
+guarded: if the worker begins a batch just as the caller takes it over, both compute it and the answer is the same."""
+
+ARRAY_KINDS = "biufc"
+"""Kinds of dtype whose values lie in the array itself, so that another process can read them."""
+
+
+class ArrayLayout(NamedTuple):
+    """Where an array lies in shared memory. The strides are the caller's: another memory order can change a last bit."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    offset: int
+    writeable: bool
+
+    def array(self, buffer: SharedBuffer) -> np.ndarray[Any, Any]:
+        """Return the array that lies so in `buffer`."""
+        found = buffer.array(self.shape, self.dtype, offset=self.offset, strides=self.strides)
+        found.flags.writeable = self.writeable
+        return found
+
+
+class Share(NamedTuple):
+    """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` where that is lower.
+
+    `layout` tells where the rows from `first_row` on lie in shared memory. Without one they follow pickled.
+    """
+
+    method: str
+    start: int
+    stop: int
+    batch_size: int
+    first_row: int
+    layout: ArrayLayout | None
+
+
+class Done(NamedTuple):
+    """What became of a share: the batches from its start up to `stop` are done.
+
+    Either `layout` tells where the answers lie in the worker's shared memory, or `answers` holds them, or `error` is
+    what batch `stop` raised.
+    """
+
+    stop: int
+    layout: ArrayLayout | None = None
+    answers: Any = None
+    error: bytes | None = None
+
+
+class WorkerTraceback(Exception):
+    """The traceback of an exception that was raised in a worker; the cause of what the caller gets."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}"
+
+
+def send(connection: Connection, message: Any) -> None:
+    """Send a message. `Connection.send` would make a new pickler class each time, which costs more than the sending."""
+    connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+
+def receive(connection: Connection) -> Any:
+    """Receive a message.
+
+    Raises
+    ------
+    EOFError, OSError
+        Where the other side is gone.
+    """
+    return pickle.loads(connection.recv_bytes())
+
+
+def exception_to_bytes(error: BaseException) -> bytes:
+    """Pickle an exception with its traceback, in a form that is known to load.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bytes
+        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again from its arguments, is
+        replaced by a `WorkerError` that holds its type and text.
+    """
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps((error, text))
+        pickle.loads(pickled)
+    except Exception:
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        pickled = pickle.dumps((WorkerError(f"a worker raised {name}: {error}"), text))
+    return pickled
+
+
+def exception_from_bytes(pickled: bytes) -> BaseException:
+    """Return the exception that `exception_to_bytes` was given; the worker's traceback is its cause."""
+    error: BaseException
+    error, text = pickle.loads(pickled)
+    error.__cause__ = WorkerTraceback(text)
+    return error

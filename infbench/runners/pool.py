@@ -1,0 +1,79 @@
+"""`multiprocessing.Pool`, as its documentation shows it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.pool
+from typing import Any, ClassVar
+
+from infbench.errors import UnknownNameError
+from infbench.runners.base import Runner
+from infbench.runners.batches import Batches, join, packed
+from infbench.runners.inner_threads import InnerThreads
+
+
+class PoolRunner(Runner):
+    """Maps the batches over a `multiprocessing.Pool`, each batch and each answer pickled.
+
+    The estimator travels once, in the pool's initializer.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator, picklable.
+    n_processes : int or None, default=None
+        Workers of the pool. The caller waits for them.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads in each worker.
+    start_method : {"forkserver", "spawn", "fork"} or None, default=None
+        How workers start. None: forkserver where there is one, otherwise spawn. The default of multiprocessing before
+        Python 3.14, fork, hangs in a worker when the caller has used OpenMP.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where a parameter is not one of those.
+    """
+
+    name: ClassVar[str] = "pool"
+
+    def __init__(
+        self,
+        estimator: Any,
+        n_processes: int | None = None,
+        *,
+        inner_threads: int | None = 1,
+        start_method: str | None = None,
+    ) -> None:
+        super().__init__(estimator, n_processes, inner_threads=inner_threads)
+        available = multiprocessing.get_all_start_methods()
+        if start_method is not None and start_method not in available:
+            raise UnknownNameError("start_method", start_method, available)
+        self.start_method = start_method or ("forkserver" if "forkserver" in available else "spawn")
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context(self.start_method)
+        self._pool: multiprocessing.pool.Pool = context.Pool(
+            self.n_processes, initializer=_keep, initargs=(self.estimator, self.inner_threads)
+        )
+
+    def _close(self) -> None:
+        self._pool.terminate()
+        self._pool.join()
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        return join(self._pool.map(_compute, [(method, packed(batch)) for batch in batches], chunksize=1))
+
+
+_estimator: Any = None
+
+
+def _keep(estimator: Any, inner_threads: int | None) -> None:
+    global _estimator
+    _estimator = estimator
+    InnerThreads(inner_threads).limited().__enter__()  # for as long as the worker lives
+
+
+def _compute(task: tuple[str, Any]) -> Any:
+    method, batch = task
+    return getattr(_estimator, method)(batch)

@@ -1,0 +1,137 @@
+"""The template process: loads the estimator once, then forks the workers.
+
+Workers that are forked from one template share its memory, so one more costs milliseconds and next to no memory, and a
+dead one is replaced as quickly. Forking is safe here, and not in the caller, because a template never computes: it has
+no thread of BLAS or OpenMP that a fork could break.
+
+This module loads neither numpy nor the estimator's library before it has set their numbers of threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any, NoReturn
+
+from infbench.runners.messages import exception_to_bytes, receive, send
+
+_EXIT_GRACE_S = 0.2
+
+
+def run_template(connection: Connection, inherited: Connection | None, inner_threads: int | None) -> None:
+    """Serve as the template process until the caller closes the connection.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the caller.
+    inherited : Connection or None
+        The caller's own end, where a fork brought it along; it must be closed here, or the end of the caller would go
+        unnoticed.
+    inner_threads : int or None
+        BLAS and OpenMP threads of every worker.
+    """
+    if inherited is not None:
+        inherited.close()
+    # Ctrl-C reaches every process of the terminal; what to end, and when, is for the caller to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
+    pids: set[int] = set()
+    try:
+        _serve_as_template(connection, inner_threads, pids)
+    except (EOFError, ConnectionError):
+        pass  # the caller closed the connection, or is gone
+    finally:
+        _end_all(pids)
+
+
+def _serve_as_template(connection: Connection, inner_threads: int | None, pids: set[int]) -> None:
+    _, control_bytes = receive(connection)
+    control_fd = reduction.recv_handle(connection)
+    try:
+        estimator = _load(connection.recv_bytes(), inner_threads)
+    except BaseException as error:
+        send(connection, ("failed", exception_to_bytes(error)))
+        return
+    from infbench.runners.inner_threads import InnerThreads
+
+    with InnerThreads(inner_threads).limited():  # workers inherit it
+        # What is alive now lives as long as the template. Frozen, no collection in a worker touches it, which would
+        # copy the pages that all processes share.
+        gc.collect()
+        gc.freeze()
+        send(connection, ("loaded",))
+        while True:
+            message = receive(connection)
+            if message[0] == "fork":
+                socket_fd = reduction.recv_handle(connection)
+                pid = os.fork()
+                if pid == 0:
+                    connection.close()
+                    _work_and_exit(Connection(socket_fd), estimator, control_fd, control_bytes, message[1])
+                os.close(socket_fd)
+                pids.add(pid)
+                send(connection, pid)
+            else:
+                send(connection, _end(message[1]))
+                pids.discard(message[1])
+
+
+def _load(pickled: bytes, inner_threads: int | None) -> Any:
+    if inner_threads is not None:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = str(inner_threads)  # for libraries that a worker loads later
+    return pickle.loads(pickled)
+
+
+def _exit_on_signal(signal_number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + signal_number)
+
+
+def _end(pid: int) -> int:
+    """Kill a child unless it ended by itself, and return its exit code as multiprocessing would."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if ended == 0:
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _end_all(pids: set[int]) -> None:
+    """Let idle workers end by themselves, which they do when the caller is gone, and kill the busy ones."""
+    deadline = time.monotonic() + _EXIT_GRACE_S
+    while pids and time.monotonic() < deadline:
+        for pid in tuple(pids):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                pids.discard(pid)
+        time.sleep(0.001)
+    for pid in pids:
+        _end(pid)
+
+
+def _work_and_exit(connection: Connection, estimator: Any, control_fd: int, control_bytes: int, index: int) -> NoReturn:
+    """Be a worker, then leave without the template's clean-up, which is not the worker's to do."""
+    exit_code = 1
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        from infbench.runners.buffers import SharedBuffer
+        from infbench.runners.worker import Worker
+
+        Worker(connection, estimator, SharedBuffer(control_fd, control_bytes), index).serve()
+        exit_code = 0
+    except (EOFError, ConnectionError):
+        exit_code = 0  # the caller is gone
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)

@@ -1,0 +1,116 @@
+"""A worker of `ProcessRunner`: computes the batches of its share, one after the other."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from infbench.runners.batches import join, take
+from infbench.runners.buffers import SharedBuffer, grown
+from infbench.runners.messages import (
+    ARRAY_KINDS,
+    LIMIT,
+    NEXT,
+    WORDS,
+    ArrayLayout,
+    Done,
+    Share,
+    exception_to_bytes,
+    receive,
+    send,
+)
+
+
+class Worker:
+    """The worker's side of a connection.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the caller.
+    estimator : object
+        The template's, shared.
+    control : SharedBuffer
+        Words of all workers.
+    index : int
+        Which of the workers this is: where its words are.
+    """
+
+    def __init__(self, connection: Connection, estimator: Any, control: SharedBuffer, index: int) -> None:
+        self._connection = connection
+        self._estimator = estimator
+        self._words = control.view(control.n_bytes).cast("q")[index * WORDS : (index + 1) * WORDS]
+        self._rows: SharedBuffer | None = None
+        self._answers: SharedBuffer | None = None
+
+    def serve(self) -> None:
+        """Compute shares until the caller closes the connection.
+
+        Raises
+        ------
+        EOFError, ConnectionError
+            At the end of the connection.
+        """
+        while True:
+            message = receive(self._connection)
+            if isinstance(message, Share):
+                self._connection.send_bytes(self._compute(message))
+            else:
+                if self._rows is not None:
+                    self._rows.close()
+                self._rows = SharedBuffer(reduction.recv_handle(self._connection), message[1])
+
+    def _compute(self, share: Share) -> bytes:
+        at = share.start
+        try:
+            X = self._take_rows(share)
+            call = getattr(self._estimator, share.method)
+            answers = []
+            while at < share.stop and at < self._words[LIMIT]:
+                self._words[NEXT] = at + 1
+                first = at * share.batch_size - share.first_row
+                answers.append(call(take(X, first, first + share.batch_size)))
+                at += 1
+            return pickle.dumps(self._hand_over(at, answers), pickle.HIGHEST_PROTOCOL)
+        except BaseException as error:
+            return pickle.dumps(Done(at, error=exception_to_bytes(error)))
+
+    def _take_rows(self, share: Share) -> Any:
+        if share.layout is None:
+            return pickle.loads(self._connection.recv_bytes())
+        assert self._rows is not None  # the caller sends the memory before the first share that lies in it
+        return share.layout.array(self._rows)
+
+    def _hand_over(self, at: int, answers: list[Any]) -> Done:
+        if not answers:
+            return Done(at)
+        if not _fit_in_one_array(answers):
+            return Done(at, answers=join(answers))
+        shape = (sum(map(len, answers)), *answers[0].shape[1:])
+        dtype = answers[0].dtype
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if self._answers is None or self._answers.n_bytes < n_bytes:
+            self._answers = grown(self._answers, n_bytes)
+            send(self._connection, ("answers", self._answers.n_bytes))
+            reduction.send_handle(self._connection, self._answers.fd, os.getppid())
+        layout = ArrayLayout(dtype.str, shape, None, 0, True)
+        np.concatenate(answers, out=layout.array(self._answers))
+        return Done(at, layout)
+
+
+def _fit_in_one_array(answers: list[Any]) -> bool:
+    first = answers[0]
+    return all(
+        type(answer) is np.ndarray
+        and answer.dtype == first.dtype
+        and answer.dtype.kind in ARRAY_KINDS + "US"
+        and answer.ndim > 0
+        and answer.shape[1:] == first.shape[1:]
+        for answer in answers
+    )
