@@ -218,7 +218,7 @@ def time_in_turn(
     list of tuple of float
         For each callable its seconds per call, by round.
     """
-    n_calls = _calls_in_a_turn(passes[0])
+    n_calls = [_calls_in_a_turn(call) for call in passes]
     durations_s: list[list[float]] = [[] for _ in passes]
     if progress is not None:
         progress(0, repeat)
@@ -227,9 +227,9 @@ def time_in_turn(
             which = (done + turn) % len(passes)
             call = passes[which]
             begun_ns = time.perf_counter_ns()
-            for _ in range(n_calls):
+            for _ in range(n_calls[which]):
                 call()
-            durations_s[which].append((time.perf_counter_ns() - begun_ns) / 1e9 / n_calls)
+            durations_s[which].append((time.perf_counter_ns() - begun_ns) / 1e9 / n_calls[which])
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]

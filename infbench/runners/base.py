@@ -48,7 +48,7 @@ def check_estimator(estimator: Any) -> None:
 
     # Stateless transformers have nothing to fit. scikit-learn knows them by itself only from 1.6 on.
     knows_itself = hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "_more_tags")
-    stateless = not knows_itself and estimator._more_tags().get("stateless", False)
+    stateless = not knows_itself and estimator._more_tags().get("stateless", False)  # noqa: SLF001
     if hasattr(estimator, "fit") and not stateless:
         check_is_fitted(estimator)
 

@@ -97,6 +97,8 @@ class Crew:
         BLAS and OpenMP threads of each worker.
     start_method : {"forkserver", "spawn", "fork"}
         How the template starts. Workers are forked from the template always.
+    spin_s : float
+        Seconds for which a worker looks for its next share before it sleeps.
 
     Attributes
     ----------
@@ -108,7 +110,9 @@ class Crew:
         Where the estimator cannot be pickled or does not load there. No process is left running then.
     """
 
-    def __init__(self, estimator: Any, n_workers: int, inner_threads: int | None, start_method: str) -> None:
+    def __init__(
+        self, estimator: Any, n_workers: int, inner_threads: int | None, start_method: str, spin_s: float
+    ) -> None:
         try:
             pickled = pickle.dumps(estimator, pickle.HIGHEST_PROTOCOL)
         except Exception as error:
@@ -116,6 +120,7 @@ class Crew:
         self._owner_pid = os.getpid()
         self._pickled = pickled
         self._inner_threads = inner_threads
+        self._spin_s = spin_s
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
@@ -161,7 +166,7 @@ class Crew:
         return exit_code
 
     def close(self) -> None:
-        """End all processes and give back the memory. In a fork of the caller only the fork's own copies are dropped."""
+        """End all processes and give back the memory. A fork of the caller only drops its own copies."""
         for worker in self.workers:
             worker.disconnect()
             worker.words.release()
@@ -181,7 +186,10 @@ class Crew:
         self._template, theirs = multiprocessing.Pipe(duplex=True)
         inherited = self._template if self._context.get_start_method() == "fork" else None
         self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
-            target=run_template, args=(theirs, inherited, self._inner_threads), name="infbench-template", daemon=True
+            target=run_template,
+            args=(theirs, inherited, self._inner_threads, self._spin_s),
+            name="infbench-template",
+            daemon=True,
         )
         try:
             self._process.start()

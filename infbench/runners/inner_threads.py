@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 
 class InnerThreads:
@@ -20,7 +21,8 @@ class InnerThreads:
 
     Notes
     -----
-    Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 20 us.
+    Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 20 us,
+    or next to nothing where all of them had that number of threads then, as they do under ``OMP_NUM_THREADS=1``.
     BLAS limits hold for the whole process while `limited` is entered, OpenMP's for the calling thread.
     """
 
@@ -29,7 +31,9 @@ class InnerThreads:
         if n_threads is not None:
             from threadpoolctl import ThreadpoolController
 
-            self._controller = ThreadpoolController()
+            controller = ThreadpoolController()
+            as_wanted = all(library.num_threads == n_threads for library in controller.lib_controllers)
+            self._limit = nullcontext if as_wanted else partial(controller.limit, limits=n_threads)
 
     @contextmanager
     def limited(self) -> Iterator[None]:
@@ -39,7 +43,7 @@ class InnerThreads:
             return
         import joblib
 
-        with self._controller.limit(limits=self._n_threads):
+        with self._limit():
             if self._n_threads > 1:
                 yield
                 return

@@ -42,7 +42,7 @@ ARRAY_KINDS = "biufc"
 
 
 class ArrayLayout(NamedTuple):
-    """Where an array lies in shared memory. The strides are the caller's: another memory order can change a last bit."""
+    """Where an array lies in shared memory, with the strides that it had: another order can change a last bit."""
 
     dtype: str
     shape: tuple[int, ...]

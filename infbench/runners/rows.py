@@ -93,7 +93,7 @@ class SharedRows:
 
 
 def _extent(X: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """Return where the first element of `X` lies in the smallest memory that holds all of it, and that size, in bytes."""
+    """Return the offset of the first element in the smallest memory that holds all of `X`, and its size, in bytes."""
     steps = [(length - 1) * stride for length, stride in zip(X.shape, X.strides, strict=True)]
     before = -sum(step for step in steps if step < 0)
     after = sum(step for step in steps if step > 0)

@@ -16,17 +16,24 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from infbench.runners.messages import exception_to_bytes, receive, send
+
+if TYPE_CHECKING:
+    from infbench.runners.worker import Worker
 
 _EXIT_GRACE_S = 0.2
 
 
-def run_template(connection: Connection, inherited: Connection | None, inner_threads: int | None) -> None:
+def run_template(
+    connection: Connection, inherited: Connection | None, inner_threads: int | None, spin_s: float
+) -> None:
     """Serve as the template process until the caller closes the connection.
 
     Parameters
@@ -38,6 +45,8 @@ def run_template(connection: Connection, inherited: Connection | None, inner_thr
         unnoticed.
     inner_threads : int or None
         BLAS and OpenMP threads of every worker.
+    spin_s : float
+        Seconds for which a worker looks for its next share before it sleeps.
     """
     if inherited is not None:
         inherited.close()
@@ -46,14 +55,14 @@ def run_template(connection: Connection, inherited: Connection | None, inner_thr
     signal.signal(signal.SIGTERM, _exit_on_signal)
     pids: set[int] = set()
     try:
-        _serve_as_template(connection, inner_threads, pids)
+        _serve_as_template(connection, inner_threads, spin_s, pids)
     except (EOFError, ConnectionError):
         pass  # the caller closed the connection, or is gone
     finally:
         _end_all(pids)
 
 
-def _serve_as_template(connection: Connection, inner_threads: int | None, pids: set[int]) -> None:
+def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s: float, pids: set[int]) -> None:
     _, control_bytes = receive(connection)
     control_fd = reduction.recv_handle(connection)
     try:
@@ -61,7 +70,9 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, pids: 
     except BaseException as error:
         send(connection, ("failed", exception_to_bytes(error)))
         return
+    from infbench.runners.buffers import SharedBuffer
     from infbench.runners.inner_threads import InnerThreads
+    from infbench.runners.worker import Worker
 
     with InnerThreads(inner_threads).limited():  # workers inherit it
         # What is alive now lives as long as the template. Frozen, no collection in a worker touches it, which would
@@ -76,7 +87,8 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, pids: 
                 pid = os.fork()
                 if pid == 0:
                     connection.close()
-                    _work_and_exit(Connection(socket_fd), estimator, control_fd, control_bytes, message[1])
+                    control = SharedBuffer(control_fd, control_bytes)
+                    _work_and_exit(partial(Worker, Connection(socket_fd), estimator, control, message[1], spin_s))
                 os.close(socket_fd)
                 pids.add(pid)
                 send(connection, pid)
@@ -117,16 +129,12 @@ def _end_all(pids: set[int]) -> None:
         _end(pid)
 
 
-def _work_and_exit(connection: Connection, estimator: Any, control_fd: int, control_bytes: int, index: int) -> NoReturn:
+def _work_and_exit(make_worker: Callable[[], Worker]) -> NoReturn:
     """Be a worker, then leave without the template's clean-up, which is not the worker's to do."""
     exit_code = 1
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        from infbench.runners.buffers import SharedBuffer
-        from infbench.runners.worker import Worker
-
-        Worker(connection, estimator, SharedBuffer(control_fd, control_bytes), index).serve()
-        exit_code = 0
+        make_worker().serve()
     except (EOFError, ConnectionError):
         exit_code = 0  # the caller is gone
     except BaseException:

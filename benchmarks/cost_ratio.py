@@ -1,0 +1,58 @@
+"""What multi-process inference costs, as a share of serial inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infbench.measure import paired_cost_samples
+
+from .common import BATCH_SIZE, MODELS, N_PROCESSES, N_SAMPLES, RUNNERS, FittedModels, rows, started
+
+_SCALING_BATCH_SIZE = 500
+N_ROUNDS = 9  # asv's interval of the median needs 8 samples at least
+
+
+class CostRatio(FittedModels):
+    """Parallel time / serial time over the same batches, each sample a pair that was measured side by side.
+
+    The runner ``serial`` is the noise floor: serial / serial, measured in the same way.
+    """
+
+    params = (MODELS, RUNNERS, [N_SAMPLES], [BATCH_SIZE], [N_PROCESSES])
+    param_names = ("model", "runner", "n_samples", "batch_size", "n_processes")
+
+    def setup(
+        self, models: dict[str, Any], model: str, runner: str, n_samples: int, batch_size: int, n_processes: int
+    ) -> None:
+        self.runner = started(runner, models[model], n_processes)
+        self.X = rows(n_samples)
+        self.batch_size = batch_size
+
+    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
+        assert self.runner is not None
+        samples = paired_cost_samples(self.runner, self.X, batch_size=self.batch_size, repeat=N_ROUNDS)
+        return {"samples": samples, "number": 1}  # asv keeps their median and interval
+
+    track_cost_ratio.pretty_name = "Cost ratio"  # type: ignore[attr-defined]
+    track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "1"  # type: ignore[attr-defined]
+
+
+class Scaling(FittedModels):
+    """The cost ratio of the process runner by number of processes."""
+
+    params = (["random_forest"], [1, 2, 4, 8, 16])
+    param_names = ("model", "n_processes")
+
+    def setup(self, models: dict[str, Any], model: str, n_processes: int) -> None:
+        self.runner = started("process", models[model], n_processes)
+        self.X = rows(16 * _SCALING_BATCH_SIZE)  # as many batches for one process as for any other
+
+    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
+        assert self.runner is not None
+        samples = paired_cost_samples(self.runner, self.X, batch_size=_SCALING_BATCH_SIZE, repeat=N_ROUNDS)
+        return {"samples": samples, "number": 1}
+
+    track_cost_ratio.pretty_name = "Cost ratio by number of processes"  # type: ignore[attr-defined]
+    track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "1"  # type: ignore[attr-defined]

@@ -1,0 +1,45 @@
+"""Time for one batch, and for what a runner adds to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .common import MODELS, RUNNERS, WarmRunner
+
+
+class Latency(WarmRunner):
+    """Seconds for a single batch of few rows: what a request waits for."""
+
+    params = (MODELS, ["serial", "process"], [1, 10, 100, 1_000])
+    param_names = ("model", "runner", "n_samples")
+    rounds = 1
+    repeat = (10, 200, 0.5)
+    warmup_time = 0.05
+
+    def setup(self, models: dict[str, Any], model: str, runner: str, n_samples: int) -> None:
+        self.start(runner, models[model], n_samples, n_samples)
+
+    def time_predict(self, *_: Any) -> None:
+        self.predict()
+
+    time_predict.pretty_name = "Predict a single batch"  # type: ignore[attr-defined]
+    time_predict.version = "1"  # type: ignore[attr-defined]
+
+
+class Dispatch(WarmRunner):
+    """Seconds for two batches of a model that costs nothing: the price of the runner itself."""
+
+    params = (RUNNERS,)
+    param_names = ("runner",)
+    rounds = 1
+    repeat = (10, 200, 0.5)
+    warmup_time = 0.05
+
+    def setup(self, models: dict[str, Any], runner: str) -> None:
+        self.start(runner, models["dummy"], 1_000, 500)
+
+    def time_predict(self, *_: Any) -> None:
+        self.predict()
+
+    time_predict.pretty_name = "Dispatch overhead"  # type: ignore[attr-defined]
+    time_predict.version = "1"  # type: ignore[attr-defined]

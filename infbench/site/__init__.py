@@ -1,0 +1,1 @@
+"""What infbench adds to asv: environments of whole release sets, and readings of the stored results."""

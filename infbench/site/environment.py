@@ -1,0 +1,50 @@
+"""asv environments that hold one release set each, installed by uv in one step.
+
+asv finds the class through ``plugins`` and ``environment_type`` in ``asv.conf.json``.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from typing import Any, ClassVar
+
+from asv.console import log
+from asv.plugins.uv import Uv
+
+_NEEDED = ("psutil", "threadpoolctl")
+"""What the measuring half of infbench imports besides the release set. Not in ``asv.conf.json``, because everything
+there becomes part of the environment's name, and so of the history."""
+
+
+class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
+    """A virtual environment with exactly the versions that the configuration names.
+
+    asv's own environments install one requirement after the other, so that a later one may move an earlier one's
+    version. Here uv is asked once for all of them: it finds one consistent set or says that there is none.
+    """
+
+    tool_name: ClassVar[str] = "release-set"
+
+    def find_executable(self, executable: str) -> str:
+        """Return the path of a command: uv is the one that runs asv, all others are the environment's."""
+        found: str = self._uv_path if executable == "uv" else super().find_executable(executable)
+        return found
+
+    def _install_requirements(self) -> None:
+        # The runner must speak the same language as the asv that reads its answers.
+        pinned = {"pip+asv_runner": metadata.version("asv_runner")}
+        requirements = {**self._requirements, **self._base_requirements, **pinned}
+        names = [_as_requirement(name, version) for name, version in requirements.items()]
+        log.debug(f"One installation of {', '.join(names)} in {self.name}")
+        self.run_executable(
+            "uv",
+            ["pip", "install", "--python", self.find_executable("python"), *names, *_NEEDED],
+            env={**os.environ, **self.build_env_vars},
+            timeout=self._install_timeout,
+        )
+
+
+def _as_requirement(name: str, version: Any) -> str:
+    name = name.removeprefix("pip+")
+    return f"{name}=={version}" if version else name

@@ -1,0 +1,7 @@
+"""For tools that look for this file; everything is said in pyproject.toml."""
+
+from __future__ import annotations
+
+from setuptools import setup
+
+setup()

@@ -1,0 +1,56 @@
+"""What every test gets without asking: a clean place, and a check that it leaves it clean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import hypothesis
+import psutil
+import pytest
+from left_behind import KINDS, Watch, watching
+
+# A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
+hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("infbench")
+
+GRACE_S = 2.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Keep everything that the tests make apart from what others make on the same machine."""
+    tmp_path_factory.getbasetemp()  # before TMPDIR changes: tmp_path stays where pytest keeps it for later
+    with watching() as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Callable[..., None]]:
+    """Fail a test that leaves something behind; a test may also call this to check what it has left so far.
+
+    The marker ``leaves_behind("processes", "files", reason="...")`` excuses a test from some kinds or, where it names
+    none, from all of them.
+    """
+    excused = request.node.get_closest_marker("leaves_behind")
+    if excused is not None:
+        unknown = set(excused.args) - set(KINDS)
+        assert not unknown, f"leaves_behind takes {', '.join(KINDS)}; got {', '.join(sorted(unknown))}"
+        assert excused.kwargs.get("reason"), "leaves_behind needs a reason"
+    ignored = () if excused is None else excused.args or KINDS
+    before = watch.look()
+
+    def check(grace_s: float = GRACE_S) -> None:
+        left = watch.new_since(before, grace_s, ignored)
+        if left:
+            lines = [f"  {kind}: {thing}" for kind, things in left.items() for thing in things.values()]
+            pytest.fail("\n".join(["left behind:", *lines]), pytrace=False)
+
+    yield check
+    try:
+        check()
+    finally:
+        # One that is left would slow down all later tests, and might keep this run from ending.
+        for process in set(watch.look()["processes"]) - set(before["processes"]):
+            if "processes" not in ignored and isinstance(process, psutil.Process):
+                process.kill()
