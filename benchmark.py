@@ -10,9 +10,9 @@ import sys
 
 from infbench.cli import main
 
-n_samples = 100_000  # rows to predict
+n_samples = 50_000  # rows to predict
 n_features = 20  # columns
-n_processes = 2  # processes that compute
+n_processes = None  # processes that compute; None: as many as the CPUs that may be used
 batch_size = 1_000  # rows of a batch
 
 # Worker processes import this file too, and must not start the benchmark again.

@@ -12,7 +12,7 @@ from infbench.cli import main
 
 n_samples = 1_000  # rows to predict
 n_features = 20  # columns
-n_processes = 2  # processes that compute
+n_processes = None  # processes that compute; None: as many as the CPUs that may be used
 batch_size = 100  # rows of a batch
 
 # Worker processes import this file too, and must not start the benchmark again.

@@ -13,7 +13,7 @@ class Latency(WarmRunner):
     params = (MODELS, ["serial", "process"], [1, 10, 100, 1_000])
     param_names = ("model", "runner", "n_samples")
     rounds = 1
-    repeat = (10, 200, 0.5)
+    repeat = (5, 100, 0.3)
     warmup_time = 0.05
 
     def setup(self, models: dict[str, Any], model: str, runner: str, n_samples: int) -> None:
@@ -32,7 +32,7 @@ class Dispatch(WarmRunner):
     params = (RUNNERS,)
     param_names = ("runner",)
     rounds = 1
-    repeat = (10, 200, 0.5)
+    repeat = (5, 100, 0.3)
     warmup_time = 0.05
 
     def setup(self, models: dict[str, Any], runner: str) -> None:

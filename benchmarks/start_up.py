@@ -28,7 +28,7 @@ class StartUp:
     param_names = ("start_method",)
     number = 1
     rounds = 1
-    repeat = 3
+    repeat = 2
     warmup_time = 0
 
     def timeraw_first_answer(self, start_method: str) -> tuple[str, str]:

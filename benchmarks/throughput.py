@@ -13,7 +13,7 @@ class Throughput(WarmRunner):
     params = (MODELS, RUNNERS, [1_000, N_SAMPLES], [BATCH_SIZE], [N_PROCESSES])
     param_names = ("model", "runner", "n_samples", "batch_size", "n_processes")
     rounds = 1
-    repeat = (5, 15, 3.0)
+    repeat = (3, 9, 1.0)
     warmup_time = 0.1
 
     def setup(

@@ -9,33 +9,40 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from infbench import __version__
-from infbench.errors import AnswerMismatchError, InfbenchError, InvalidParameterError, MissingMethodError
+from infbench.errors import AnswerMismatchError, InfbenchError, InvalidParameterError, MissingMethodError, RunnerError
 
 if TYPE_CHECKING:
-    from infbench.measure import Progress
     from infbench.results import Comparison
+
+    Show = Callable[[str, int], None]  # what is being done, and rounds that are finished
 
 EXIT_FAILED, EXIT_USAGE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1, 2, 4, 130
 
 _QUICK = {"n_samples": 1_000, "batch_size": 100, "repeat": 9}
 _USUAL = {"n_samples": 100_000, "batch_size": None, "repeat": 11}
 
+_BAR_AFTER_S = 1.0
 
-class _Number(click.ParamType[Any]):
-    """An integer, or whatever came: the library says what is allowed, in the same words for everybody."""
 
-    name = "integer"
+def _number(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+    """Return an int, None, or whatever came: the library says what is allowed, in the same words for everybody."""
+    if value is None or value == "None":
+        return None
+    return int(value) if re.fullmatch(r"[+-]?[0-9]{1,99}", value) else value
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return int(value) if isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value) else value
+
+_number_option = partial(click.option, callback=_number, metavar="INTEGER")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,12 +63,12 @@ def cli() -> None:
     help="How to run on several processes. May be given several times, or as a list with commas.",
 )
 @click.option("--method", default="predict", show_default=True, help="Method of the model.")
-@click.option("--n-samples", type=_Number(), help="Rows to predict. [default: 100000]")
-@click.option("--n-features", type=_Number(), help="Columns. [default: those of the data set, 20 synthetic ones]")
-@click.option("--n-processes", type=_Number(), help="Processes that compute. [default: the usable CPUs]")
-@click.option("--batch-size", type=_Number(), help="Rows of a batch. [default: an even share for each process]")
-@click.option("--repeat", type=_Number(), help="Rounds of alternating runs. [default: 11]")
-@click.option("--seed", type=_Number(), default=0, show_default=True, help="Seed of the data and the model.")
+@_number_option("--n-samples", help="Rows to predict. [default: 100000]")
+@_number_option("--n-features", help="Columns. [default: those of the data set, 20 synthetic ones]")
+@_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
+@_number_option("--batch-size", help="Rows of a batch. [default: an even share for each process]")
+@_number_option("--repeat", help="Rounds of alternating runs. [default: 11]")
+@_number_option("--seed", default="0", show_default=True, help="Seed of the data and the model.")
 @click.option("--output", type=click.Path(), help="Write the report there as well.")
 @click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
 @click.option("--csv", "csv_file", type=click.Path(), help="Write a row of plain numbers for each runner there.")
@@ -79,24 +86,25 @@ def compare(
 ) -> None:
     """Measure one process against several, in turn, and report time, speedup and efficiency.
 
-    Exit code 0: fine, 1: failed, 2: wrong usage, 4: a runner's answer differs from the serial one.
+    Exit code 0: fine, 1: failed, 2: wrong usage, 4: a runner's answer differs from the serial one, 130: interrupted.
     """
     files = {"text": output, "json": json_file, "csv": csv_file, "markdown": markdown_file}
+    given = click.get_current_context().get_parameter_source
     with _errors_as_exit_codes():
-        for path in filter(None, files.values()):
-            _check_writable(path)
-        for name, value in (_QUICK if quick else _USUAL).items():
-            if workload[name] is None:
-                workload[name] = value
+        _check_writable([path for path in files.values() if path is not None])
+        defaults = _QUICK if quick else _USUAL
+        # Not `is None`: that may have been asked for.
+        workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
         names = list(dict.fromkeys(name.strip() for names in runners for name in names.split(",")))
         finished: list[Comparison] = []
         try:
             for comparison in _measure(names, **workload):
                 finished.append(comparison)  # noqa: PERF402  # what is finished must be there after an interruption
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunnerError):
             if finished:
                 _deliver(finished, files)
-            _fail(EXIT_INTERRUPTED, f"interrupted after {len(finished)} of {len(names)} runners")
+                click.echo(f"Only {len(finished)} of {len(names)} runners were measured.", err=True)
+            raise
         _deliver(finished, files)
 
 
@@ -107,9 +115,9 @@ def compare(
 @click.option("--runner", default="process", show_default=True, help="Only this runner; `all` for all.")
 def history(*, results: str, machine: str | None, model: str | None, runner: str) -> None:
     """Print the speedup by library release, from asv's stored results."""
-    from infbench.report import history_text
-
     with _errors_as_exit_codes():
+        from infbench.report import history_text
+
         try:
             from infbench.site.history import load_history
         except ModuleNotFoundError as error:
@@ -155,14 +163,15 @@ def _measure(
     check_positive_int("repeat", repeat)
     for name in runners:
         runner_class(name)
-    X = load_data(data, n_samples=n_samples, n_features=n_features, random_state=seed)
-    estimator = make_model(model, n_features=n_features, random_state=seed, data=data)
-    how = {"batch_size": batch_size, "method": method, "repeat": repeat}
-    of_each = {name: None if name == "serial" else n_processes for name in runners}
-    for name in runners:
-        check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
-    for name in runners:
-        with _progress(f"{model}, {name}") as progress:
+    with _progress(f"fit {model}", repeat * len(runners)) as show:
+        X = load_data(data, n_samples=n_samples, n_features=n_features, random_state=seed)
+        estimator = make_model(model, n_features=n_features, random_state=seed, data=data)
+        how = {"batch_size": batch_size, "method": method, "repeat": repeat}
+        of_each = {name: None if name == "serial" else n_processes for name in runners}
+        for name in runners:
+            check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
+        for position, name in enumerate(runners):
+            show(f"start {name}", position * repeat)
             yield compare(
                 estimator,
                 X,
@@ -171,12 +180,17 @@ def _measure(
                 model=model,
                 data=data,
                 random_state=seed,
-                progress=progress,
+                progress=partial(_show_rounds, show, f"measure {name}", position * repeat),
                 **how,
             )
 
 
+def _show_rounds(show: Show, what: str, finished_before: int, finished: int, _total: int) -> None:
+    show(what, finished_before + finished)
+
+
 def _deliver(comparisons: list[Comparison], files: dict[str, str | None]) -> None:
+    """Write the files, then print the report: neither a full disk nor a closed pipe takes the other along."""
     from infbench.report import comparison_csv, comparison_markdown, comparison_text
     from infbench.results import comparisons_to_json
 
@@ -186,50 +200,86 @@ def _deliver(comparisons: list[Comparison], files: dict[str, str | None]) -> Non
         "csv": comparison_csv,
         "markdown": comparison_markdown,
     }
+    failures = []
     for name, path in files.items():
-        if path is not None:
-            _write(path, formats[name](comparisons))
+        try:
+            if path is not None:
+                _write(path, formats[name](comparisons))
+        except OSError as error:
+            failures.append(f"cannot write {path}: {error.strerror}")
     click.echo(comparison_text(comparisons), nl=False)
+    if failures:
+        raise InfbenchError("; ".join(failures))
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Progress | None]:
-    """Show a bar on stderr, if that is a terminal, once the first round tells that it will take a while."""
+def _progress(what: str, total: int) -> Iterator[Show]:
+    """Show a bar on stderr, if that is a terminal and it takes longer than a second."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda _what, _finished: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    # It is drawn between rounds only: a thread that draws all the time would take its share of what is being timed.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    task = bar.add_task(what, total=total)
+    begin = threading.Timer(_BAR_AFTER_S, bar.start)
+    begin.daemon = True
+    begin.start()
+    try:
+        yield lambda what, finished: bar.update(task, description=what, completed=finished, refresh=True)
+    finally:
+        begin.cancel()
+        begin.join()
+        bar.stop()
 
 
-def _check_writable(path: str) -> None:
-    """Raise unless a file can be written at `path`; nothing there is touched."""
-    target = Path(path).resolve()
-    if target.is_dir():
-        reason = "it is a folder"
-    elif not target.parent.is_dir():
-        reason = "its folder does not exist"
-    elif not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        reason = "permission denied"
-    else:
-        return
-    raise InvalidParameterError(f"cannot write {path}: {reason}")
+def _check_writable(paths: Sequence[str]) -> None:
+    """Raise unless a file can be written at each path; nothing that is there is touched."""
+    targets = [Path(path).resolve() for path in paths]
+    for path, target in zip(paths, targets, strict=True):
+        if _is_special(target):
+            continue
+        if targets.count(target) > 1:
+            raise InvalidParameterError(f"cannot write {path}: it is named for two formats")
+        if target.is_dir():
+            raise InvalidParameterError(f"cannot write {path}: it is a folder")
+        if not target.parent.is_dir():
+            raise InvalidParameterError(f"cannot write {path}: its folder does not exist")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise InvalidParameterError(f"cannot write {path}: permission denied")
+        try:
+            # Trying is the only way to know: root is told that it may write even where nobody can.
+            tempfile.TemporaryFile(dir=target.parent).close()
+        except OSError as error:
+            raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
+
+
+def _is_special(target: Path) -> bool:
+    return target.exists() and not target.is_file() and not target.is_dir()
 
 
 def _write(path: str, text: str) -> None:
     """Write a file whole or not at all: an interruption leaves the old one as it was."""
     target = Path(path).resolve()
-    with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        file.write(text)
+    if _is_special(target):  # /dev/null and its like must not be replaced by a file
+        target.write_text(text, encoding="utf-8")
+        return
     mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
-    written = Path(file.name)
-    written.chmod(mode)
-    written.replace(target)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
+    ) as file:
+        written = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            written.chmod(mode)
+            written.replace(target)
+        except BaseException:
+            written.unlink()
+            raise
 
 
 def _umask() -> int:
@@ -249,6 +299,10 @@ def _errors_as_exit_codes() -> Iterator[None]:
         _fail(EXIT_MISMATCH, f"the answers differ, so nothing is reported: {error}")
     except InfbenchError as error:
         _fail(EXIT_FAILED, str(error))
+    except MemoryError as error:
+        _fail(EXIT_FAILED, f"not enough memory: {error}")
+    except KeyboardInterrupt:
+        _fail(EXIT_INTERRUPTED, "interrupted")
 
 
 def _fail(exit_code: int, message: str) -> NoReturn:
@@ -264,7 +318,4 @@ def main(args: Sequence[str] | None = None) -> None:
     args : sequence of str or None, default=None
         The arguments. None: those of the process.
     """
-    try:
-        sys.exit(cli.main(args=None if args is None else list(args), prog_name="infbench", standalone_mode=True))
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+    cli.main(args=None if args is None else list(args), prog_name="infbench")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from statistics import median
@@ -11,7 +12,8 @@ from statistics import median
 from infbench.results import Comparison, HistoryRow
 from infbench.stats import Estimate
 
-_WIDTH = 200  # wide enough for every table: a number must never be cut or wrapped
+_PROSE_WIDTH = 96
+_TABLE_WIDTH = 1_000  # wider than any table: a number must never be cut or wrapped
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
@@ -48,16 +50,24 @@ def verdict(comparison: Comparison) -> str:
     -------
     str
     """
+    return " ".join(_claim_and_evidence(comparison))
+
+
+def _claim_and_evidence(comparison: Comparison) -> tuple[str, str]:
     speedup, noise = comparison.speedup_estimate, comparison.noise_floor
-    subject = f"{comparison.runner} with {comparison.n_processes} " + (
-        "process" if comparison.n_processes == 1 else "processes"
-    )
-    figures = f"{speedup.value:.2f} times as fast as one process (95 % interval {format_interval(speedup)})"
     if speedup.low > max(noise.high, 1):
-        return f"{subject} pays: {figures}, efficiency {comparison.efficiency:.0%}."
-    if speedup.high < min(noise.low, 1):
-        return f"{subject} does not pay: {figures}."
-    return f"{subject} makes no difference that can be told from noise: {figures}; noise {format_interval(noise)}."
+        answer = "It pays"
+    elif speedup.high < min(noise.low, 1):
+        answer = "It does not pay"
+    else:
+        answer = "Inconclusive"
+    # Not "2 processes": what computes in the runner `native` are threads.
+    subject = f"{comparison.runner} with n_processes={comparison.n_processes}"
+    intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
+    return (
+        f"{answer}: {subject} is {speedup.value:.2f} times as fast as a single process",
+        f"({intervals}), efficiency {comparison.efficiency:.0%}.",
+    )
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
@@ -73,13 +83,13 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
     str
         Plain text, ends with a line feed.
     """
-    first = comparisons[0]
     blocks = [
-        f"{first.model}.{first.method} on {first.data or 'the given'} rows: one process against several",
-        "\n".join(verdict(comparison) for comparison in comparisons),
-        _text_table(_COMPARISON_COLUMNS, [_comparison_cells(comparison) for comparison in comparisons]),
-        "\n".join(_explanations(first)),
-        "\n".join(f"{name + ':':<20}{value}" for name, value in _conditions(first)),
+        "\n".join("\n  ".join(_claim_and_evidence(comparison)) for comparison in comparisons),
+        _text_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
+        textwrap.fill(_TIME_NOTE, _PROSE_WIDTH),
+        _text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
+        textwrap.fill(_other_note(comparisons[0]), _PROSE_WIDTH),
+        "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons[0])),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -96,10 +106,15 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     -------
     str
     """
-    verdicts = "\n".join(f"- {verdict(comparison)}" for comparison in comparisons)
-    table = _markdown_table(_COMPARISON_COLUMNS, [_comparison_cells(comparison) for comparison in comparisons])
-    conditions = "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons[0]))
-    return f"{verdicts}\n\n{table}\n\n{conditions}\n"
+    blocks = [
+        "\n".join(f"- {verdict(comparison)}" for comparison in comparisons),
+        _markdown_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
+        _TIME_NOTE,
+        _markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
+        _other_note(comparisons[0]),
+        "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons[0])),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def comparison_csv(comparisons: Sequence[Comparison]) -> str:
@@ -114,36 +129,7 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     str
         CSV with a header.
     """
-    rows = [
-        {
-            "model": comparison.model,
-            "data": comparison.data,
-            "runner": comparison.runner,
-            "method": comparison.method,
-            "n_samples": comparison.n_samples,
-            "n_features": comparison.n_features,
-            "batch_size": comparison.batch_size,
-            "n_processes": comparison.n_processes,
-            "repeat": comparison.repeat,
-            "random_state": comparison.random_state,
-            "serial_s": comparison.serial_median_s,
-            "parallel_s": comparison.parallel_median_s,
-            "serial_default_threads_s": _default_threads_s(comparison),
-            "start_s": comparison.start_s,
-            "first_call_s": comparison.first_call_s,
-            "speedup": comparison.speedup,
-            "speedup_low": comparison.speedup_interval[0],
-            "speedup_high": comparison.speedup_interval[1],
-            "efficiency": comparison.efficiency,
-            "noise_low": comparison.noise_floor.low,
-            "noise_high": comparison.noise_floor.high,
-            "n_cpus_usable": comparison.machine.n_cpus_usable,
-            "load_1min": comparison.machine.load_1min,
-            "python": comparison.machine.python,
-            **comparison.machine.versions,
-        }
-        for comparison in comparisons
-    ]
+    rows = [_csv_row(comparison) for comparison in comparisons]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -152,7 +138,7 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def history_text(rows: Sequence[HistoryRow]) -> str:
-    """Return the speedup by release set, a table for each machine, model and runner.
+    """Return the speedup by release set, a table for each machine, model, runner and workload.
 
     Parameters
     ----------
@@ -164,46 +150,116 @@ def history_text(rows: Sequence[HistoryRow]) -> str:
     str
     """
     blocks = []
-    for (machine, model, runner), group in groupby(rows, key=lambda row: (row.machine, row.model, row.runner)):
+    for _, group in groupby(rows, key=_history_table):
         members = list(group)
         one = members[0]
         title = (
-            f"{model}, {runner} with {one.n_processes} processes, "
-            f"{one.n_samples:,} rows in batches of {one.batch_size:,}, on {machine}"
+            f"{one.model}, {one.runner} with n_processes={one.n_processes}, "
+            f"{one.n_samples:,} rows in batches of {one.batch_size:,}, on {one.machine}"
         )
         blocks.append(f"{title}\n{_text_table(_HISTORY_COLUMNS, [_history_cells(row) for row in members])}")
     blocks.append(
-        "speedup = serial time / parallel time, median of paired ratios with its 99 % interval; "
-        "noise = serial / serial,\nmeasured in the same way; efficiency = speedup / processes."
+        textwrap.fill(
+            "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. noise floor: "
+            "serial time / serial time, measured in the same way. efficiency: speedup / n_processes.",
+            _PROSE_WIDTH,
+        )
     )
     return "\n\n".join(blocks) + "\n"
 
 
-_COMPARISON_COLUMNS = (
+_TIME_COLUMNS = (
     "runner",
     "processes",
-    "single process",
-    "multi process",
-    "rows/s",
+    "single",
+    "multi",
     "speedup",
     "95 % interval",
     "efficiency",
     "noise floor",
+    "rows/s",
+)
+_TIME_NOTE = (
+    "single: time of one process with one inner thread (BLAS, OpenMP). multi: time of the runner. Medians of runs that "
+    "took turns; speedup: single / multi, round by round. efficiency: speedup / processes. noise floor: single / "
+    "single, measured in the same way. rows/s: of the runner."
 )
 
 
-def _comparison_cells(comparison: Comparison) -> tuple[str, ...]:
+def _time_cells(comparison: Comparison) -> tuple[str, ...]:
     return (
         comparison.runner,
         str(comparison.n_processes),
         format_duration(comparison.serial_median_s),
         format_duration(comparison.parallel_median_s),
-        f"{comparison.n_samples / comparison.parallel_median_s:,.0f}",
         f"{comparison.speedup:.2f}",
         format_interval(comparison.speedup_estimate),
         f"{comparison.efficiency:.0%}",
         format_interval(comparison.noise_floor),
+        f"{_rows_per_s(comparison):,.0f}",
     )
+
+
+_OTHER_COLUMNS = ("runner", "start-up", "first call", "single, default threads", "speedup over that", "95 % interval")
+
+
+def _other_cells(comparison: Comparison) -> tuple[str, ...]:
+    over_default = comparison.speedup_over_default_threads
+    return (
+        comparison.runner,
+        format_duration(comparison.start_s),
+        format_duration(comparison.first_call_s),
+        format_duration(_default_threads_s(comparison)),
+        "-" if over_default is None else f"{over_default.value:.2f}",
+        "-" if over_default is None else format_interval(over_default),
+    )
+
+
+def _other_note(comparison: Comparison) -> str:
+    threads = max(comparison.machine.inner_threads.values(), default=1)
+    default_threads = (
+        f"single, default threads: one process with the {threads} inner threads that the libraries take by themselves."
+        if comparison.serial_default_threads_s
+        else "The libraries take one inner thread by themselves, so there is no other single-process time."
+    )
+    return (
+        "start-up and first call: cold, once each; a runner below another may find libraries loaded already. All other "
+        f"times are warm. {default_threads}"
+    )
+
+
+def _csv_row(comparison: Comparison) -> dict[str, object]:
+    over_default = comparison.speedup_over_default_threads
+    return {
+        "model": comparison.model,
+        "data": comparison.data,
+        "runner": comparison.runner,
+        "method": comparison.method,
+        "n_samples": comparison.n_samples,
+        "n_features": comparison.n_features,
+        "batch_size": comparison.batch_size,
+        "n_processes": comparison.n_processes,
+        "repeat": comparison.repeat,
+        "random_state": comparison.random_state,
+        "serial_s": comparison.serial_median_s,
+        "parallel_s": comparison.parallel_median_s,
+        "rows_per_s": _rows_per_s(comparison),
+        "speedup": comparison.speedup,
+        "speedup_low": comparison.speedup_interval[0],
+        "speedup_high": comparison.speedup_interval[1],
+        "efficiency": comparison.efficiency,
+        "noise_floor": comparison.noise_floor.value,
+        "noise_floor_low": comparison.noise_floor.low,
+        "noise_floor_high": comparison.noise_floor.high,
+        "start_s": comparison.start_s,
+        "first_call_s": comparison.first_call_s,
+        "serial_default_threads_s": _default_threads_s(comparison),
+        "speedup_over_default_threads": None if over_default is None else over_default.value,
+        "n_cpus_usable": comparison.machine.n_cpus_usable,
+        "load_1min": comparison.machine.load_1min,
+        "python": comparison.machine.python,
+        **comparison.machine.versions,
+    }
 
 
 _HISTORY_COLUMNS = (
@@ -215,8 +271,12 @@ _HISTORY_COLUMNS = (
     "speedup",
     "99 % interval",
     "efficiency",
-    "noise",
+    "noise floor",
 )
+
+
+def _history_table(row: HistoryRow) -> tuple[object, ...]:
+    return row.machine, row.model, row.runner, row.n_samples, row.batch_size, row.n_processes
 
 
 def _history_cells(row: HistoryRow) -> tuple[str, ...]:
@@ -233,51 +293,46 @@ def _history_cells(row: HistoryRow) -> tuple[str, ...]:
     )
 
 
+def _rows_per_s(comparison: Comparison) -> float:
+    return comparison.n_samples / comparison.parallel_median_s
+
+
 def _default_threads_s(comparison: Comparison) -> float | None:
     return median(comparison.serial_default_threads_s) if comparison.serial_default_threads_s else None
 
 
-def _explanations(comparison: Comparison) -> Iterable[str]:
-    yield "Medians of alternating runs. Single process: one process with one inner thread (BLAS, OpenMP)."
-    over_default = comparison.speedup_over_default_threads
-    if over_default is not None:
-        threads = max(comparison.machine.inner_threads.values())
-        yield (
-            f"Single process with the libraries' default of {threads} inner threads: "
-            f"{format_duration(_default_threads_s(comparison))}; "
-            f"{comparison.runner} is {over_default.value:.2f} times as fast ({format_interval(over_default)})."
-        )
-    yield "Noise floor: single process against itself, measured in the same way."
-    yield (
-        f"Cold, once: start {format_duration(comparison.start_s)}, "
-        f"first call {format_duration(comparison.first_call_s)} ({comparison.runner})."
-    )
-
-
 def _conditions(comparison: Comparison) -> Iterable[tuple[str, str]]:
     machine = comparison.machine
+    yield "model", comparison.model
+    yield "method", comparison.method
+    yield "data", comparison.data or "given"
     yield "n_samples", f"{comparison.n_samples:,}"
     yield "n_features", f"{comparison.n_features:,}"
     yield "n_processes", str(comparison.n_processes)
     yield "batch_size", f"{comparison.batch_size:,}"
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
-    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu}, load {machine.load_1min:.2f}"
+    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu or 'unknown model'}"
+    yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", ", ".join(f"{library} {version}" for library, version in machine.versions.items())
 
 
 def _text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from rich import box
+    from rich.box import Box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    # One rule below the header, of a character that every encoding has: the report must not fail for a terminal's sake.
+    rule = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(box=rule, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_terminal=False)
+    console = Console(
+        file=io.StringIO(), width=_TABLE_WIDTH, color_system=None, force_terminal=False, markup=False, emoji=False
+    )
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())

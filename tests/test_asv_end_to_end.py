@@ -1,0 +1,199 @@
+"""asv from end to end: a small repository whose second commit is slower, and what asv's own files say about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("asv", reason="asv comes with the bench extra")
+
+ROOT = Path(__file__).parents[1]
+MACHINE = "small"
+
+CONFIGURATION = {
+    "version": 1,
+    "project": "small",
+    "repo": ".",
+    "branches": ["main"],
+    "environment_type": "existing",  # needs no network: the interpreter that runs this test
+    "launch_method": "forkserver",
+    "html_dir": "html",
+    "results_dir": "results",
+}
+
+SUITE = """
+from infbench.data import make_data
+from infbench.measure import paired_cost_samples
+from infbench.models import make_model
+from small import LateRunner
+
+MODEL = make_model("dummy")  # here, so that scikit-learn is imported before asv forks
+
+
+class Cost:
+    version = "1"
+
+    def setup(self):
+        self.runner = LateRunner(MODEL).start()
+        self.X = make_data(n_samples=100)
+
+    def teardown(self):
+        self.runner.close()
+
+    def track_cost_ratio(self):
+        samples = paired_cost_samples(self.runner, self.X, batch_size=50, repeat=9)
+        return {"samples": samples, "number": 1}
+
+    track_cost_ratio.unit = "parallel / serial time"
+
+    def time_predict(self):
+        self.runner.predict(self.X, batch_size=50)
+
+
+def track_known():
+    return {"samples": [3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0, 9.0], "number": 1}
+"""
+
+# Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for.
+PROJECT = """
+import time
+
+from infbench.runners.serial import SerialRunner
+
+
+class LateRunner(SerialRunner):
+    def _run(self, method, batches):
+        time.sleep({delay_s})
+        return super()._run(method, batches)
+"""
+
+
+class Repository:
+    """A repository with the suite and two commits, and asv to run on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        home = path / "home"  # where asv keeps what it knows about machines
+        home.mkdir(parents=True)
+        self._environ = {
+            **os.environ,
+            "HOME": str(home),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "COLUMNS": "200",
+        }
+        (path / "benchmarks").mkdir()
+        # asv takes PYTHONPATH away from benchmarks.
+        (path / "benchmarks" / "__init__.py").write_text(f"import sys\n\nsys.path[:0] = {[str(path), str(ROOT)]}\n")
+        (path / "benchmarks" / "suite.py").write_text(SUITE)
+        (path / "asv.conf.json").write_text(json.dumps(CONFIGURATION))
+        (path / ".gitignore").write_text("/home/\n/html/\n/results/\n__pycache__/\n")
+        self._run("git", "init", "--quiet", "--initial-branch=main")
+        self.asv("machine", "--yes", "--machine", MACHINE)
+
+    def commit(self, delay_s: float) -> str:
+        (self.path / "small.py").write_text(PROJECT.format(delay_s=delay_s))
+        self._run("git", "add", "--all")
+        who = ["-c", "user.name=tester", "-c", "user.email=tester@example.com"]
+        self._run("git", *who, "commit", "--quiet", "--message", f"Predict {delay_s} s later")
+        return self._run("git", "rev-parse", "HEAD").strip()
+
+    def measure(self, commit: str) -> None:
+        """Run the suite on a commit that is checked out: an existing environment takes the code that is there."""
+        self._run("git", "checkout", "--quiet", commit)
+        self.asv(
+            "run",
+            "--set-commit-hash",
+            commit,
+            "--machine",
+            MACHINE,
+            "--show-stderr",
+            *["-a", "rounds=1", "-a", "repeat=9"],
+        )
+
+    def asv(self, *args: str) -> str:
+        return self._run(sys.executable, "-m", "asv", *args)
+
+    def stored(self, commit: str, benchmark: str) -> dict[str, object]:
+        """Return one line of a result file of asv, by column."""
+        (path,) = (self.path / "results" / MACHINE).glob(f"{commit[:8]}-*.json")
+        content = json.loads(path.read_text())
+        return dict(zip(content["result_columns"], content["results"][benchmark], strict=False))
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(command, cwd=self.path, env=self._environ, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, str, str]:
+    repository = Repository(tmp_path_factory.mktemp("end_to_end"))
+    fast = repository.commit(delay_s=0.0)
+    slow = repository.commit(delay_s=0.02)
+    for commit in (fast, slow):
+        repository.measure(commit)
+    repository._run("git", "checkout", "--quiet", "main")
+    return repository, fast, slow
+
+
+def test_samples_of_a_tracked_figure_become_median_interval_and_quartiles(measured):
+    # asv does not document that; the suites rest on it.
+    repository, fast, _ = measured
+    known = repository.stored(fast, "suite.track_known")
+    assert known["result"] == [5.0]
+    assert known["stats_q_25"] == [3.0]
+    assert known["stats_q_75"] == [7.0]
+    assert known["stats_repeat"] == [9]
+    assert 1.0 <= known["stats_ci_99_a"][0] < 5.0 < known["stats_ci_99_b"][0] <= 9.0
+
+
+@pytest.mark.parametrize("benchmark", ["suite.Cost.track_cost_ratio", "suite.Cost.time_predict"])
+def test_slowdown_is_stored_for_the_commit_that_has_it(measured, benchmark):
+    repository, fast, slow = measured
+    before, after = repository.stored(fast, benchmark), repository.stored(slow, benchmark)
+    assert before["stats_ci_99_b"][0] < after["stats_ci_99_a"][0]
+    assert after["result"][0] > 2 * before["result"][0]
+
+
+@pytest.mark.parametrize("benchmark", ["suite.Cost.track_cost_ratio", "suite.Cost.time_predict"])
+def test_compare_marks_the_slowdown_as_worse(measured, benchmark):
+    repository, fast, slow = measured
+    assert _mark(repository.asv("compare", fast, slow), benchmark) == "+"
+    assert _mark(repository.asv("compare", slow, fast), benchmark) == "-"
+    assert _mark(repository.asv("compare", fast, slow), "suite.track_known") == ""
+
+
+def test_published_graphs_show_the_stored_figures(measured):
+    repository, fast, slow = measured
+    repository.asv("publish")
+    html = repository.path / "html"
+    index = json.loads((html / "index.json").read_text())
+    revisions = {commit: int(revision) for revision, commit in index["revision_to_hash"].items()}
+    for benchmark in ("suite.Cost.track_cost_ratio", "suite.track_known"):
+        assert benchmark in index["benchmarks"]
+        (graph,) = (html / "graphs" / "branch-main").rglob(f"{benchmark}.json")
+        points = dict(json.loads(graph.read_text()))
+        for commit in (fast, slow):
+            (stored,) = repository.stored(commit, benchmark)["result"]
+            assert points[revisions[commit]] == pytest.approx(stored, rel=1e-5)
+
+
+def test_show_prints_the_median(measured):
+    repository, _, slow = measured
+    (stored,) = repository.stored(slow, "suite.Cost.track_cost_ratio")["result"]
+    shown = repository.asv("show", slow)
+    assert "suite.Cost.track_cost_ratio" in shown
+    assert str(stored) in shown
+    assert statistics.median([3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0, 9.0]) == 5.0
+
+
+def _mark(comparison: str, benchmark: str) -> str:
+    """Return what `asv compare` says of a benchmark: ``+`` for slower, ``-`` for faster, nothing for no difference."""
+    (row,) = [line for line in comparison.splitlines() if benchmark in line]
+    return row.split("|")[1].strip()

@@ -1,0 +1,525 @@
+"""The command line, run as its users run it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import re
+import select
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infbench.report import comparison_csv, comparison_markdown, comparison_text
+from infbench.results import comparisons_from_json
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = [
+    "compare",
+    "--model",
+    "logistic_regression",
+    "--n-samples",
+    "400",
+    "--batch-size",
+    "50",
+    "--n-processes",
+    "2",
+    "--repeat",
+    "3",
+]
+
+# Each turn of a round lasts 10 ms at least, and a round has three at least. So this takes longer than the second after
+# which the bar appears, on the fastest machine too.
+LONG = [
+    "compare",
+    "--model",
+    "dummy",
+    "--n-samples",
+    "200",
+    "--batch-size",
+    "100",
+    "--n-processes",
+    "2",
+    "--repeat",
+    "100",
+]
+
+
+def environ(*folders):
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*folders, ROOT])), "TERM": "xterm"}
+
+
+def infbench(*args, cwd):
+    command = [sys.executable, "-m", "infbench", *map(str, args)]
+    return subprocess.run(command, cwd=cwd, env=environ(), capture_output=True, text=True)
+
+
+def content(folder):
+    """Return the names of all files, hidden ones too, and what is in them."""
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Run a small comparison of two runners that writes all files; one of them was there before."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "old.txt").write_text("old\n" * 10_000)
+    (folder / "old.txt").chmod(0o640)
+    files = ["--output", "old.txt", "--json", "new.json", "--csv", "new.csv", "--markdown", "new.md"]
+    return folder, infbench(*SMALL, "--runner", "process", "--runner", "pool,process", "--seed", 5, *files, cwd=folder)
+
+
+def test_a_comparison_is_printed_and_nothing_else(written):
+    _, run = written
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert [line.split()[:2] for line in run.stdout.splitlines() if re.match(r"(process|pool)  ", line)][:2] == [
+        ["process", "2"],
+        ["pool", "2"],
+    ]
+    assert re.search(r"^(It pays|It does not pay|Inconclusive): process with n_processes=2 is ", run.stdout)
+    conditions = dict(line.split(":", 1) for line in run.stdout.split("\n\n")[-1].splitlines())
+    wanted = {
+        "model": "logistic_regression",
+        "method": "predict",
+        "data": "synthetic",
+        "n_samples": "400",
+        "n_features": "20",
+        "n_processes": "2",
+        "batch_size": "50",
+        "repeat": "3",
+        "seed": "5",
+    }
+    assert {name: conditions[name].strip() for name in wanted} == wanted
+
+
+def test_all_files_tell_the_same(written):
+    folder, run = written
+    comparisons = comparisons_from_json((folder / "new.json").read_text())
+    assert [comparison.runner for comparison in comparisons] == ["process", "pool"]
+    assert (folder / "old.txt").read_text() == comparison_text(comparisons) == run.stdout
+    assert (folder / "new.csv").read_text() == comparison_csv(comparisons)
+    assert (folder / "new.md").read_text() == comparison_markdown(comparisons)
+    assert set(content(folder)) == {"old.txt", "new.json", "new.csv", "new.md"}
+
+
+def test_figures_of_csv_follow_from_the_durations_in_json(written):
+    folder, _ = written
+    with open(folder / "new.csv", encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    stored = json.loads((folder / "new.json").read_text())["comparisons"]
+    for row, one in zip(rows, stored, strict=True):
+        ratios = sorted(a / b for a, b in zip(one["serial_s"], one["parallel_s"], strict=True))
+        assert float(row["speedup"]) == one["derived"]["speedup"] == ratios[1]
+        assert float(row["efficiency"]) == one["derived"]["efficiency"] == ratios[1] / 2
+        assert float(row["serial_s"]) == sorted(one["serial_s"])[1]
+        assert float(row["rows_per_s"]) == 400 / sorted(one["parallel_s"])[1]
+
+
+def test_files_get_the_permissions_of_any_other_file(written):
+    folder, _ = written
+    (folder / "any").touch()
+    assert stat.S_IMODE((folder / "new.csv").stat().st_mode) == stat.S_IMODE((folder / "any").stat().st_mode)
+    assert stat.S_IMODE((folder / "old.txt").stat().st_mode) == 0o640
+    (folder / "any").unlink()
+
+
+# Runs the real `main` for many lists of arguments in one process, which spares loading scikit-learn each time, and
+# tells at the end whether any of them started a process: one that lives, or one that has been waited for.
+REFUSALS = """
+import contextlib, io, json, resource, sys
+import psutil
+from infbench.cli import main
+
+answers = []
+for args in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(args)
+        except SystemExit as end:
+            code = end.code
+    answers.append([code, out.getvalue(), err.getvalue()])
+children = len(psutil.Process().children()) + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([answers, children]))
+"""
+
+POSITIVE_OR_NONE = {
+    f"--{name} {value}": f"{name.replace('-', '_')} must be a positive int or None, got {got}"
+    for name in ("n-processes", "batch-size")
+    for value, got in {
+        "0": "0",
+        "-1": "-1",
+        "True": "'True'",
+        "2.0": "'2.0'",
+        "1e3": "'1e3'",
+        "'2 x'": "'2 x'",
+        "''": "''",
+        "２": "'２'",  # noqa: RUF001  # int() would take this digit
+    }.items()
+}
+REFUSED = POSITIVE_OR_NONE | {
+    "--n-samples 0": "n_samples must be a positive int or None, got 0",
+    "--n-features 2.5": "n_features must be a positive int or None, got '2.5'",
+    "--repeat 0": "repeat must be a positive int, got 0",
+    "--repeat None": "repeat must be a positive int, got None",
+    "--seed -1": "random_state must be an int from 0 to 4294967295, got -1",
+    "--seed now": "random_state must be an int from 0 to 4294967295, got 'now'",
+    "--model forrest": "unknown model 'forrest', allowed: random_forest, extra_trees, hist_gradient_boosting, "
+    "logistic_regression, mlp, k_neighbors, svc, pipeline, dummy",
+    "--data iris": "unknown data set 'iris', allowed: synthetic, digits, breast_cancer, wine, diabetes",
+    "--data wine --n-features 20": "n_features of wine must be 13 or None, got 20",
+    "--runner gpu": "unknown runner 'gpu', allowed: serial, process, pool",
+    "--runner process --runner serial,gpu": "unknown runner 'gpu', allowed: serial, process, pool",
+    "--runner process,": "unknown runner '', allowed: serial, process, pool",
+    "--method transform": "DummyClassifier has no method 'transform' for a runner to call, it has: predict, "
+    "predict_proba",
+    "--method fit": "DummyClassifier has no method 'fit' for a runner to call, it has: predict, predict_proba",
+    "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
+    "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
+    "--markdown .": "cannot write .: it is a folder",
+    "--json a.txt --csv ./a.txt": "cannot write a.txt: it is named for two formats",
+    "--csv old.txt/new.csv": "cannot write old.txt/new.csv: its folder does not exist",
+    "--output old.txt --batch-size 0": "batch_size must be a positive int or None, got 0",
+    "--colour": "No such option",
+}
+if Path("/proc").is_dir():
+    # Nobody can make a file there, and root is told otherwise by the permissions.
+    REFUSED["--output /proc/results.txt"] = "cannot write /proc/results.txt: its folder takes no file"
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    import shlex
+
+    folder = tmp_path_factory.mktemp("refusals")
+    (folder / "old.txt").write_text("old\n")
+    arguments = [["compare", "--model", "dummy", *shlex.split(line)] for line in REFUSED]
+    command = [sys.executable, "-c", REFUSALS]
+    run = subprocess.run(
+        command, cwd=folder, env=environ(), input=json.dumps(arguments), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    answers, children = json.loads(run.stdout)
+    return dict(zip(REFUSED, answers, strict=True)), children, folder
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_wrong_usage_is_refused_with_the_reason(refusals, line):
+    code, out, err = refusals[0][line]
+    assert (code, out) == (2, "")
+    message = err.splitlines()[-1]
+    assert message.startswith(f"Error: {REFUSED[line]}")
+
+
+def test_a_refusal_comes_before_any_process_and_touches_no_file(refusals):
+    _, children, folder = refusals
+    assert children == 0
+    assert content(folder) == {"old.txt": "old\n"}
+
+
+def test_wrong_usage_ends_the_real_program_with_2(tmp_path):
+    run = infbench("compare", "--batch-size", 0, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines()[-1] == "Error: batch_size must be a positive int or None, got 0"
+
+
+def test_too_many_rows_for_the_memory_are_told_without_a_traceback(tmp_path):
+    run = infbench("compare", "--model", "dummy", "--n-samples", 10**14, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("Error: not enough memory: ")
+
+
+def test_none_may_be_asked_for(tmp_path):
+    """None rows of a real set are all of it, and a batch of None an even share, with --quick too."""
+    sizes = ["--n-samples", "None", "--batch-size", "None", "--n-processes", "2", "--repeat", "1", "--quick"]
+    run = infbench(*["compare", "--model", "dummy", "--data", "wine", "--runner", "native"], *sizes, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^n_samples: +178$", run.stdout, re.MULTILINE)
+    assert re.search(r"^batch_size: +89$", run.stdout, re.MULTILINE)
+
+
+def test_special_files_are_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "real.txt").touch()
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        files = ["--output", tmp_path / "pipe", "--markdown", tmp_path / "link.txt"]
+        run = infbench(*SMALL, "--runner", "native", *files, cwd=tmp_path)
+        # Nothing is read before somebody opens the other side, so a program that fails to must not hang the test.
+        if run.returncode != 0:
+            reader.kill()
+        assert run.returncode == 0, run.stderr
+        assert reader.communicate()[0] == run.stdout
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "real.txt").read_text().startswith("- ")
+
+
+def test_a_full_disk_does_not_take_the_answer_along(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("the system has no /dev/full")
+    run = infbench(*SMALL, "--runner", "native", "--output", "/dev/full", "--csv", "new.csv", cwd=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr == "Error: cannot write /dev/full: No space left on device\n"
+    assert re.search(r"^native ", run.stdout, re.MULTILINE)
+    assert (tmp_path / "new.csv").read_text().startswith("model,")
+
+
+# A model whose answer depends on who computes it, and one whose workers die.
+MODELS = """
+import os
+import time
+
+import numpy as np
+from sklearn.dummy import DummyClassifier
+
+
+class Disagrees(DummyClassifier):  # needs a runner whose caller does not compute
+    def predict(self, X):
+        return np.full(len(X), os.getpid())
+
+
+class Kills(DummyClassifier):
+    def fit(self, X, y):
+        self.parent_ = os.getpid()
+        return super().fit(X, y)
+
+    def predict(self, X):
+        if os.getpid() != self.parent_:
+            os._exit(3)
+        time.sleep(0.05)  # or the caller might have computed all before a worker begins
+        return super().predict(X)
+"""
+PROGRAM = """
+import sys
+
+import infbench.models
+import strange
+from infbench.cli import main
+
+if __name__ == "__main__":
+    infbench.models.MODELS["disagrees"] = lambda random_state: strange.Disagrees()
+    infbench.models.MODELS["kills"] = lambda random_state: strange.Kills()
+    main(sys.argv[1:])
+"""
+
+
+def run_strange(folder, *args):
+    modules = folder / "modules"
+    modules.mkdir()
+    (modules / "strange.py").write_text(MODELS)
+    (modules / "program.py").write_text(PROGRAM)
+    (folder / "results.txt").write_text("old\n")
+    sizes = [
+        "--n-samples",
+        "400",
+        "--batch-size",
+        "100",
+        "--n-processes",
+        "2",
+        "--repeat",
+        "1",
+        "--output",
+        "results.txt",
+        "--json",
+        "new.json",
+    ]
+    command = [sys.executable, modules / "program.py", "compare", *args, *sizes]
+    return subprocess.run(command, cwd=folder, env=environ(modules), capture_output=True, text=True)
+
+
+def test_an_answer_that_differs_is_no_result(tmp_path):
+    run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,pool")  # threads share a number
+    assert (run.returncode, run.stdout) == (4, "")
+    assert re.fullmatch(
+        r"Error: the answers differ, so nothing is reported: \d+ of 400 values differ from the serial answer, .+\n",
+        run.stderr,
+    )
+    assert content(tmp_path) == {"results.txt": "old\n"}
+
+
+def test_a_runner_that_fails_leaves_the_results_of_those_before_it(tmp_path):
+    run = run_strange(tmp_path, "--model", "kills", "--runner", "native,process")
+    assert run.returncode == 1
+    assert "Only 1 of 2 runners were measured.\nError: a worker process died with exit code 3 " in run.stderr
+    assert "Traceback" not in run.stderr
+    assert (tmp_path / "results.txt").read_text() == run.stdout
+    (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
+    assert native.runner == "native"
+
+
+@contextmanager
+def on_a_terminal(*args, cwd):
+    """Start the program with a terminal for stderr, in a process group of its own."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "infbench", *args]
+    with subprocess.Popen(
+        command, cwd=cwd, env=environ(), stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            os.close(ours)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def read_until(terminal, pattern=None):
+    """Read a terminal until a pattern appears or, without one, until its last user is gone."""
+    text = ""
+    while pattern is None or not re.search(pattern, text):
+        assert select.select([terminal], [], [], 60)[0], f"nothing more came after {text!r}"
+        try:
+            read = os.read(terminal, 65_536)
+        except OSError:  # how Linux says that the other side is closed
+            read = b""
+        if not read:
+            assert pattern is None, f"{pattern} is not in {text!r}"
+            break
+        text += read.decode()
+    return text
+
+
+def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path):
+    with on_a_terminal(*LONG, "--runner", "native", "--output", "results.txt", cwd=tmp_path) as (process, terminal):
+        shown = read_until(terminal)
+        out = process.stdout.read().decode()
+        assert process.wait() == 0
+    assert "measure native" in shown
+    assert "100/100" in shown
+    assert out == (tmp_path / "results.txt").read_text()
+    assert out.isascii()
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("runner", ["process", "pool", "loky"])
+def test_ctrl_c_leaves_no_process_and_loses_no_finished_result(tmp_path, runner):
+    files = ["--output", "results.txt", "--json", "new.json"]
+    with on_a_terminal(*LONG, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
+        read_until(terminal, f"measure {runner}")
+        begun = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        shown = read_until(terminal)
+        out = process.stdout.read().decode()
+        assert process.wait() == 130
+    assert begun
+    deadline = time.monotonic() + 3
+    while any(child.is_running() for child in begun) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not [child for child in begun if child.is_running()]
+    assert shown.replace("\r", "").endswith("Only 1 of 2 runners were measured.\nError: interrupted\n")
+    if runner == "process":  # workers of the other two may say by themselves that they were interrupted
+        assert "Traceback" not in shown
+    assert out == (tmp_path / "results.txt").read_text()
+    (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
+    assert (native.runner, native.repeat) == ("native", 100)
+
+
+def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path):
+    (tmp_path / "results.txt").write_text("old\n")
+    with on_a_terminal(*LONG, "--output", "results.txt", cwd=tmp_path) as (process, terminal):
+        read_until(terminal, "measure process")
+        os.killpg(process.pid, signal.SIGINT)
+        shown = read_until(terminal)
+        assert process.stdout.read() == b""
+        assert process.wait() == 130
+    assert shown.replace("\r", "").endswith("Error: interrupted\n")
+    assert "Traceback" not in shown
+    assert content(tmp_path) == {"results.txt": "old\n"}
+
+
+@pytest.fixture
+def asv_results(tmp_path):
+    """Return a folder of results of two release sets and two machines, as asv writes them."""
+    pytest.importorskip("asv", reason="asv comes with the bench extra")
+    from asv.results import Results
+    from asv.runner import BenchmarkResult
+
+    params = [["'random_forest'"], ["'serial'", "'process'", "'pool'"], ["10000"], ["1000"], ["2"]]
+    benchmarks = {
+        "cost_ratio.CostRatio.track_cost_ratio": [1.0, 0.5, 0.8],
+        "throughput.Throughput.time_predict": [0.2, 0.1, 0.16],
+    }
+    for machine in ("one", "two"):
+        (tmp_path / "stored" / machine).mkdir(parents=True)
+        (tmp_path / "stored" / machine / "machine.json").write_text(json.dumps({"machine": machine, "version": 1}))
+        for number, release in enumerate(("1.10.0", "1.2.2")):  # sorted as text they would change places
+            versions = {"scikit-learn": release, "numpy": "1.26.4", "joblib": "1.2.0"}
+            machine_params = {"machine": machine, "python": "3.11", **versions}
+            results = Results(
+                machine_params, versions, "0" * 40, 1_700_000_000_000 + number, "3.11", f"env{number}", {}
+            )
+            for name, values in benchmarks.items():
+                one = BenchmarkResult(values, [None] * 3, [None] * 3, 0, "", None)
+                results.add_result({"name": name, "version": "1", "params": params}, one, record_samples=True)
+            results.save(str(tmp_path / "stored"))
+    return tmp_path / "stored"
+
+
+def test_history_prints_the_newest_release_last_and_process_only(asv_results):
+    run = infbench("history", "--results", asv_results, "--machine", "two", cwd=asv_results)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    title, _, rule, older, newer, *_ = run.stdout.splitlines()
+    assert title == "random_forest, process with n_processes=2, 10,000 rows in batches of 1,000, on two"
+    assert set(rule) == {"-"}
+    expected = ["1.26.4", "1.2.0", "200 ms", "100 ms", "2.00", "2.00 to 2.00", "100%", "1.00 to 1.00"]
+    assert [re.split(" {2,}", line) for line in (older, newer)] == [["1.2.2", *expected], ["1.10.0", *expected]]
+    assert "pool" not in run.stdout
+
+
+def test_history_of_all_runners_and_machines(asv_results):
+    run = infbench("history", "--results", asv_results, "--runner", "all", cwd=asv_results)
+    titles = [line for line in run.stdout.splitlines() if line.startswith("random_forest, ")]
+    assert [(line.split()[1], line.split()[-1]) for line in titles] == [
+        ("pool", "one"),
+        ("process", "one"),
+        ("pool", "two"),
+        ("process", "two"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--machine", "three"], 2, "no results of machine 'three', there are: one, two"),
+        (["--model", "svc"], 2, "no results of model 'svc', there are: random_forest"),
+        (["--runner", "loky"], 2, "no results of runner 'loky', there are: pool, process"),
+        (["--results", "missing"], 1, "missing is no directory of asv results"),
+    ],
+    ids=["machine", "model", "runner", "results"],
+)
+def test_history_says_what_there_is(asv_results, args, code, message):
+    run = infbench("history", "--results", asv_results, *args, cwd=asv_results)
+    assert (run.returncode, run.stdout) == (code, "")
+    assert run.stderr.splitlines()[-1].startswith(f"Error: {message}")
+
+
+def test_help_names_every_option(tmp_path):
+    run = infbench("compare", "--help", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert set(re.findall(r"^ +(--[a-z-]+)", run.stdout, re.MULTILINE)) == {
+        f"--{name}"
+        for name in (
+            *("model", "data", "runner", "method", "n-samples", "n-features", "n-processes", "batch-size", "repeat"),
+            *("seed", "output", "json", "csv", "markdown", "quick"),
+        )
+    }
+
+
+def test_version(tmp_path):
+    from infbench import __version__
+
+    assert infbench("--version", cwd=tmp_path).stdout == f"infbench, version {__version__}\n"

@@ -1,0 +1,274 @@
+"""What the reports say about durations that are known beforehand."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from infbench.machine import Machine
+from infbench.report import (
+    comparison_csv,
+    comparison_markdown,
+    comparison_text,
+    format_duration,
+    history_text,
+    verdict,
+)
+from infbench.results import Comparison, HistoryRow
+from infbench.stats import Estimate
+
+N_ROUNDS = 9
+
+MACHINE = Machine(
+    cpu="Some CPU",
+    n_cpus=8,
+    n_cpus_usable=4,
+    load_1min=0.25,
+    system="Linux x86_64",
+    python="3.11.9",
+    versions={"infbench": "0.1.0", "scikit-learn": "1.5.2", "numpy": "2.1.3", "joblib": "1.4.2"},
+    inner_threads={"openblas": 4, "openmp": 4},
+)
+
+# Twice as fast on four processes; the libraries' default threads take a quarter off the serial time.
+PAYS = Comparison(
+    model="random_forest",
+    data="synthetic",
+    runner="process",
+    method="predict_proba",
+    n_samples=12_000,
+    n_features=20,
+    batch_size=1_500,
+    n_processes=4,
+    inner_threads=1,
+    random_state=7,
+    serial_s=(2.0,) * N_ROUNDS,
+    parallel_s=(1.0,) * N_ROUNDS,
+    serial_again_s=(2.0,) * N_ROUNDS,
+    serial_default_threads_s=(1.5,) * N_ROUNDS,
+    start_s=2.5,
+    first_call_s=0.035,
+    machine=MACHINE,
+)
+LOSES = replace(PAYS, runner="pool", parallel_s=(8.0,) * N_ROUNDS, start_s=0.25)
+# The ratios to the second serial run reach from 0.8 to 1.25, so a fifth more or less means nothing.
+NOISE = tuple(2.0 * factor for factor in (0.8, 0.8, 0.8, 0.8, 1.0, 1.25, 1.25, 1.25, 1.25))
+INCONCLUSIVE = replace(PAYS, runner="loky", parallel_s=(1.8,) * N_ROUNDS, serial_again_s=NOISE)
+
+
+def row(**changes):
+    values = {
+        "machine": "two_cores",
+        "model": "random_forest",
+        "runner": "process",
+        "n_samples": 10_000,
+        "batch_size": 1_000,
+        "n_processes": 2,
+        "versions": {"scikit-learn": "1.2.2", "numpy": "1.24.4", "scipy": "1.10.1", "joblib": "1.2.0"},
+        "commit": "0" * 40,
+        "serial_s": 0.1684,
+        "parallel_s": 0.0921,
+        "speedup": Estimate(1.82, 1.75, 1.88),
+        "noise_floor": Estimate(1.0, 0.98, 1.03),
+    }
+    return HistoryRow(**values | changes)
+
+
+def tables(text):
+    """Return the rows of every table below its header and its rule, each cut into cells."""
+    lines = [*text.splitlines(), ""]
+    rules = [i for i, line in enumerate(lines) if line and not line.strip("-")]
+    return [
+        [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[i + 1 : lines.index("", i)]]
+        for i in rules
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (123.4, "123 s"),
+        (12.34, "12.3 s"),
+        (1.0, "1.00 s"),
+        (0.9994, "999 ms"),
+        (0.012, "12.0 ms"),
+        (0.001, "1.00 ms"),
+        (0.000_25, "250 us"),
+        (0.000_000_5, "0.50 us"),
+    ],
+)
+def test_durations_have_three_digits_and_a_unit_that_suits_them(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("comparison", "sentence"),
+    [
+        (
+            PAYS,
+            (
+                "It pays: process with n_processes=4 is 2.00 times as fast as a single process "
+                "(95 % interval 2.00 to 2.00; noise floor 1.00 to 1.00), efficiency 50%."
+            ),
+        ),
+        (
+            LOSES,
+            (
+                "It does not pay: pool with n_processes=4 is 0.25 times as fast as a single process "
+                "(95 % interval 0.25 to 0.25; noise floor 1.00 to 1.00), efficiency 6%."
+            ),
+        ),
+        (
+            INCONCLUSIVE,
+            (
+                "Inconclusive: loky with n_processes=4 is 1.11 times as fast as a single process "
+                "(95 % interval 1.11 to 1.11; noise floor 0.80 to 1.25), efficiency 28%."
+            ),
+        ),
+    ],
+    ids=["pays", "loses", "inconclusive"],
+)
+def test_the_verdict_is_one_sentence(comparison, sentence):
+    assert verdict(comparison) == sentence
+
+
+def test_a_noise_floor_below_one_makes_no_slower_runner_pay():
+    drifting = tuple(2.0 / 0.9 for _ in range(N_ROUNDS))  # the second serial run was always slower
+    assert verdict(replace(PAYS, parallel_s=(2.0 / 0.95,) * N_ROUNDS, serial_again_s=drifting)).startswith("Inconclu")
+
+
+def test_the_text_begins_with_the_answers():
+    first, second, third, fourth = comparison_text([PAYS, LOSES]).splitlines()[:4]
+    assert f"{first} {second.strip()}" == verdict(PAYS)
+    assert f"{third} {fourth.strip()}" == verdict(LOSES)
+
+
+def test_each_runner_has_a_row_with_its_figures():
+    text = comparison_text([PAYS, LOSES])
+    times, others = tables(text)
+    assert times == [
+        ["process", "4", "2.00 s", "1.00 s", "2.00", "2.00 to 2.00", "50%", "1.00 to 1.00", "12,000"],
+        ["pool", "4", "2.00 s", "8.00 s", "0.25", "0.25 to 0.25", "6%", "1.00 to 1.00", "1,500"],
+    ]
+    assert others == [
+        ["process", "2.50 s", "35.0 ms", "1.50 s", "1.50", "1.50 to 1.50"],
+        ["pool", "250 ms", "35.0 ms", "1.50 s", "0.19", "0.19 to 0.19"],
+    ]
+    assert "with the 4 inner threads" in " ".join(text.split())
+
+
+def test_one_inner_thread_by_default_leaves_no_other_baseline():
+    single = replace(PAYS, serial_default_threads_s=(), machine=replace(MACHINE, inner_threads={}))
+    text = comparison_text([single])
+    assert tables(text)[1] == [["process", "2.50 s", "35.0 ms", "-", "-", "-"]]
+    assert "one inner thread by themselves" in " ".join(text.split())
+    assert next(csv.DictReader(comparison_csv([single]).splitlines()))["serial_default_threads_s"] == ""
+
+
+def test_the_conditions_are_all_there():
+    conditions = dict(line.split(":", 1) for line in comparison_text([PAYS]).split("\n\n")[-1].splitlines())
+    assert {name: value.strip() for name, value in conditions.items()} == {
+        "model": "random_forest",
+        "method": "predict_proba",
+        "data": "synthetic",
+        "n_samples": "12,000",
+        "n_features": "20",
+        "n_processes": "4",
+        "batch_size": "1,500",
+        "repeat": "9",
+        "seed": "7",
+        "CPUs": "4 usable of 8, Some CPU",
+        "load": "0.25 (mean of the minute before)",
+        "system": "Linux x86_64, Python 3.11.9",
+        "versions": "infbench 0.1.0, scikit-learn 1.5.2, numpy 2.1.3, joblib 1.4.2",
+    }
+
+
+def test_text_is_the_same_everywhere(monkeypatch):
+    comparisons, rows = [PAYS, LOSES, INCONCLUSIVE], [row()]
+    here = comparison_text(comparisons), history_text(rows)
+    for name, value in {"COLUMNS": "20", "LINES": "5", "FORCE_COLOR": "1", "TERM": "dumb", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+        assert (comparison_text(comparisons), history_text(rows)) == here
+
+
+@pytest.mark.parametrize("text", [comparison_text([PAYS, LOSES, INCONCLUSIVE]), history_text([row()])])
+def test_text_fits_every_terminal(text):
+    assert text.isascii()
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert all(line == line.rstrip() and len(line) <= 100 for line in text.splitlines())
+
+
+def test_a_number_is_never_cut_however_long_it_is():
+    huge = replace(PAYS, n_samples=10**12, serial_s=(1e6,) * N_ROUNDS, parallel_s=(1.0,) * N_ROUNDS)
+    assert "1000000.00 to 1000000.00" in comparison_text([huge])
+    assert "1,000,000,000,000" in comparison_text([huge])
+
+
+def test_csv_holds_plain_numbers():
+    first, second = csv.DictReader(comparison_csv([PAYS, LOSES]).splitlines())
+    assert (first["runner"], second["runner"]) == ("process", "pool")
+    assert {name: float(first[name]) for name in ("serial_s", "parallel_s", "start_s", "first_call_s")} == {
+        "serial_s": 2.0,
+        "parallel_s": 1.0,
+        "start_s": 2.5,
+        "first_call_s": 0.035,
+    }
+    assert float(first["speedup"]) == 2.0
+    assert float(second["speedup"]) == float(second["speedup_low"]) == float(second["speedup_high"]) == 0.25
+    assert float(first["efficiency"]) == 0.5
+    assert float(first["rows_per_s"]) == 12_000
+    assert float(first["serial_default_threads_s"]) == float(first["speedup_over_default_threads"]) == 1.5
+    assert first["scikit-learn"] == "1.5.2"
+
+
+def test_markdown_has_the_verdicts_and_whole_tables():
+    lines = comparison_markdown([PAYS, LOSES]).splitlines()
+    assert lines[:2] == [f"- {verdict(PAYS)}", f"- {verdict(LOSES)}"]
+    tables = [line for line in lines if line.startswith("|")]
+    assert [line.split(" | ")[0] for line in tables] == ["| runner", "| ---", "| process", "| pool"] * 2
+    for table in (tables[:4], tables[4:]):
+        assert len({line.count("|") for line in table}) == 1
+    assert "- seed: 7" in lines
+
+
+def test_history_has_a_row_for_each_release_set():
+    newer = row(
+        versions={"scikit-learn": "1.9.1", "numpy": "2.4.6", "joblib": "1.6.0"},
+        speedup=Estimate(1.5, 1.4, 1.6),
+        serial_s=None,
+        parallel_s=None,
+        noise_floor=None,
+    )
+    text = history_text([row(), newer])
+    assert text.splitlines()[0] == (
+        "random_forest, process with n_processes=2, 10,000 rows in batches of 1,000, on two_cores"
+    )
+    assert tables(text) == [
+        [
+            ["1.2.2", "1.24.4", "1.2.0", "168 ms", "92.1 ms", "1.82", "1.75 to 1.88", "91%", "0.98 to 1.03"],
+            ["1.9.1", "2.4.6", "1.6.0", "-", "-", "1.50", "1.40 to 1.60", "75%", "-"],
+        ]
+    ]
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"machine": "other"},
+        {"model": "svc"},
+        {"runner": "pool"},
+        {"n_samples": 20_000},
+        {"batch_size": 10},
+        {"n_processes": 4},
+    ],
+    ids=lambda difference: next(iter(difference)),
+)
+def test_what_cannot_be_compared_does_not_share_a_table(difference):
+    text = history_text([row(), row(**difference)])
+    assert len(tables(text)) == 2
+    assert len([line for line in text.splitlines() if " rows in batches of " in line]) == 2
