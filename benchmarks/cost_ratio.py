@@ -6,10 +6,9 @@ from typing import Any
 
 from infbench.measure import paired_cost_samples
 
-from .common import BATCH_SIZE, MODELS, N_PROCESSES, N_SAMPLES, RUNNERS, FittedModels, rows, started
+from .common import BATCH_SIZE, MODELS, N_PROCESSES, N_ROUNDS, N_SAMPLES, RUNNERS, FittedModels, rows, started
 
 _SCALING_BATCH_SIZE = 500
-N_ROUNDS = 9  # asv's interval of the median needs 8 samples at least
 
 
 class CostRatio(FittedModels):

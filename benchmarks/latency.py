@@ -12,18 +12,16 @@ class Latency(WarmRunner):
 
     params = (MODELS, ["serial", "process"], [1, 10, 100, 1_000])
     param_names = ("model", "runner", "n_samples")
-    rounds = 1
-    repeat = (5, 100, 0.3)
-    warmup_time = 0.05
 
     def setup(self, models: dict[str, Any], model: str, runner: str, n_samples: int) -> None:
         self.start(runner, models[model], n_samples, n_samples)
 
-    def time_predict(self, *_: Any) -> None:
-        self.predict()
+    def track_predict_s(self, *_: Any) -> dict[str, Any]:
+        return self.seconds()
 
-    time_predict.pretty_name = "Predict a single batch"  # type: ignore[attr-defined]
-    time_predict.version = "1"  # type: ignore[attr-defined]
+    track_predict_s.pretty_name = "Predict a single batch"  # type: ignore[attr-defined]
+    track_predict_s.unit = "seconds"  # type: ignore[attr-defined]
+    track_predict_s.version = "1"  # type: ignore[attr-defined]
 
 
 class Dispatch(WarmRunner):
@@ -31,15 +29,13 @@ class Dispatch(WarmRunner):
 
     params = (RUNNERS,)
     param_names = ("runner",)
-    rounds = 1
-    repeat = (5, 100, 0.3)
-    warmup_time = 0.05
 
     def setup(self, models: dict[str, Any], runner: str) -> None:
         self.start(runner, models["dummy"], 1_000, 500)
 
-    def time_predict(self, *_: Any) -> None:
-        self.predict()
+    def track_predict_s(self, *_: Any) -> dict[str, Any]:
+        return self.seconds()
 
-    time_predict.pretty_name = "Dispatch overhead"  # type: ignore[attr-defined]
-    time_predict.version = "1"  # type: ignore[attr-defined]
+    track_predict_s.pretty_name = "Dispatch overhead"  # type: ignore[attr-defined]
+    track_predict_s.unit = "seconds"  # type: ignore[attr-defined]
+    track_predict_s.version = "1"  # type: ignore[attr-defined]

@@ -51,8 +51,11 @@ class Held:
     retried: bool = False
 
     def rest(self) -> int:
-        """Return how many batches the worker has not begun."""
-        return self.limit - self.worker.words[NEXT]
+        """Return how many batches the caller may take over: what the worker has not begun.
+
+        None of a share that a worker died of, or the caller might be the next to die of it.
+        """
+        return 0 if self.retried else self.limit - self.worker.words[NEXT]
 
     def rows_in_work(self, batches: Batches) -> tuple[int, int]:
         """Return the first row and one past the last of the batch that the worker is at."""

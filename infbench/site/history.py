@@ -15,7 +15,7 @@ from infbench.results import HistoryRow
 from infbench.stats import Estimate
 
 COST_RATIO = "cost_ratio.CostRatio.track_cost_ratio"
-THROUGHPUT = "throughput.Throughput.time_predict"
+THROUGHPUT = "throughput.Throughput.track_predict_s"
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib")
 
 _BASELINE = "serial"

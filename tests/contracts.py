@@ -1,0 +1,53 @@
+"""What every runner must do: checks that take a started runner of an estimator and compare it with `SerialRunner`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from infbench import SerialRunner
+from infbench.measure import check_same_answer
+
+
+def check_answer(runner, method, X, batch_size):
+    """The runner returns what the serial one returns, or raises an exception of the same class."""
+    with SerialRunner(runner.estimator) as serial:
+        try:
+            expected = serial.run(method, X, batch_size=batch_size)
+        except Exception as error:
+            check_raises(runner, method, X, batch_size, type(error))
+            return
+    check_same_answer(expected, runner.run(method, X, batch_size=batch_size), bit_exact=runner.bit_exact)
+
+
+def check_raises(runner, method, X, batch_size, kind):
+    with pytest.raises(kind) as raised:
+        runner.run(method, X, batch_size=batch_size)
+    assert raised.type is kind
+
+
+def layouts(X):
+    """Give the same kind of rows in every layout and type of number that an array can have."""
+    return {
+        "C": np.ascontiguousarray(X),
+        "Fortran": np.asfortranarray(X),
+        "every second row": np.repeat(X, 2, axis=0)[::2],
+        "every second column": np.repeat(X, 2, axis=1)[:, ::2],
+        "backwards": X[::-1],
+        "columns backwards": X[:, ::-1],
+        "one row, broadcast": np.broadcast_to(X[:1], X.shape),
+        "a far stride": np.repeat(X, 50, axis=0)[::50],
+        "float16": X.astype(np.float16),
+        "float64": X.astype(np.float64),
+        "big-endian": X.astype(">f4"),
+        "ints": X.astype(np.int64),
+        "bools": X > 0,
+        "objects": X.astype(object),
+        "read-only": _read_only(X),
+    }
+
+
+def _read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X

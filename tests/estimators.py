@@ -1,0 +1,127 @@
+"""Estimators that misbehave, in a module that workers can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+
+
+class Named(Exception):
+    """Cannot be made again from its arguments: the constructor takes two, `args` holds one."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+class Rows:
+    """Returns the first column. The other classes do something where it is -1; a batch with a -2 takes its time."""
+
+    def predict(self, X):
+        if np.any(X[:, 0] == -2):
+            time.sleep(0.3)
+        if np.any(X[:, 0] == -1):
+            self.act()
+        return X[:, 0].copy()
+
+    def act(self):
+        pass
+
+
+class Raises(Rows):
+    def act(self):
+        raise ZeroDivisionError("a marked row")
+
+
+class RaisesNamed(Rows):
+    def act(self):
+        raise Named("this", "that")
+
+
+class RaisesLocal(Rows):
+    def act(self):
+        class Local(Exception):
+            pass
+
+        raise Local("cannot be pickled")
+
+
+class Dies(Rows):
+    """Ends the process that computes a marked row, unless it is the one that the estimator was made in."""
+
+    def __init__(self):
+        self.home = os.getpid()
+
+    def act(self):
+        if os.getpid() != self.home:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stuck(Dies):
+    def act(self):
+        if os.getpid() != self.home:
+            time.sleep(60)
+
+
+class Slow(Rows):
+    def __init__(self, seconds=0.01):
+        self.seconds = seconds
+
+    def predict(self, X):
+        time.sleep(self.seconds)
+        return super().predict(X)
+
+
+class TellsProcess(Rows):
+    """Its answer depends on who computes it, as no answer may."""
+
+    def predict(self, X):
+        return np.full(len(X), os.getpid())
+
+
+class TellsThreads(Rows):
+    """Tells how many threads the libraries and joblib would use."""
+
+    def predict(self, X):
+        import joblib
+        from threadpoolctl import threadpool_info
+
+        time.sleep(0.1)
+        most = max((pool["num_threads"] for pool in threadpool_info()), default=1)
+        return np.tile([os.getpid(), most, joblib.effective_n_jobs(2)], (len(X), 1))
+
+
+class FailsToLoad(Rows):
+    def __init__(self):
+        self.home = os.getpid()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if os.getpid() != self.home:
+            raise RuntimeError("this estimator loads in its own process only")
+
+
+class Words(Rows):
+    """Text whose width differs from batch to batch."""
+
+    def predict(self, X):
+        return np.array(["x" * (1 + int(value) % 7) for value in X[:, 0]])
+
+
+class Objects(Rows):
+    def predict(self, X):
+        return np.array([{"value": float(value)} for value in X[:, 0]], dtype=object)
+
+
+class ListOfArrays(Rows):
+    def predict_proba(self, X):
+        return [X[:, :2].copy(), X[:, :3].copy()]
+
+
+class SparseRows(Rows):
+    def transform(self, X):
+        from scipy import sparse
+
+        return sparse.csr_matrix(X)

@@ -1,0 +1,272 @@
+"""What can go wrong with processes, done to them for real."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from estimators import (
+    Dies,
+    FailsToLoad,
+    RaisesLocal,
+    RaisesNamed,
+    Rows,
+    Slow,
+    Stuck,
+    TellsThreads,
+)
+
+import infbench
+from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
+from infbench.runners.messages import WorkerTraceback
+
+HERE = Path(__file__).parent
+START_METHODS = ["forkserver", "spawn", "fork"]
+ROWS = np.arange(1_000.0).reshape(500, 2)
+MARKED = ROWS.copy()
+MARKED[499, 0] = -1  # in the last batch, which is a worker's ...
+MARKED[0, 0] = -2  # ... and which the caller does not take over, being late with its own
+
+
+def worker_pids(runner):
+    return [worker.pid for worker in runner._crew.workers]
+
+
+@pytest.fixture(params=START_METHODS)
+def start_method(request):
+    return request.param
+
+
+class TestDeath:
+    def test_idle_worker_is_replaced(self, start_method):
+        with infbench.ProcessRunner(Rows(), n_processes=3, start_method=start_method) as runner:
+            old = worker_pids(runner)
+            for pid in old:
+                os.kill(pid, signal.SIGKILL)
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            assert not set(old) & set(worker_pids(runner))
+
+    def test_busy_worker_at_a_random_moment(self):
+        generator = random.Random(0)
+        with infbench.ProcessRunner(Slow(0.002), n_processes=2) as runner:
+            runner.predict(ROWS, batch_size=10)
+            for _ in range(20):
+                killer = threading.Timer(generator.uniform(0, 0.06), os.kill, (worker_pids(runner)[0], signal.SIGKILL))
+                killer.start()
+                np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+                killer.join()
+                np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+    def test_rows_that_kill_are_tried_twice_and_named(self, start_method):
+        with infbench.ProcessRunner(Dies(), n_processes=2, start_method=start_method) as runner:
+            with pytest.raises(WorkerDied, match=r"exit code -9 while computing rows 250 to 500") as raised:
+                runner.predict(MARKED, batch_size=250)
+            assert (raised.value.rows, raised.value.exit_code) == ((250, 500), -9)
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+
+    def test_template_is_replaced_too(self):
+        with infbench.ProcessRunner(Rows(), n_processes=3) as runner:
+            for pid in [runner._crew._process.pid, *worker_pids(runner)]:
+                os.kill(pid, signal.SIGKILL)
+            for _ in range(3):
+                np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+    def test_stuck_worker_is_killed_after_the_timeout(self, start_method):
+        with infbench.ProcessRunner(Stuck(), n_processes=2, start_method=start_method, timeout=0.5) as runner:
+            stuck = worker_pids(runner)[0]
+            with pytest.raises(WorkerTimeoutError, match=r"rows 250 to 500 within 0.5 s"):
+                runner.predict(MARKED, batch_size=250)
+            assert not psutil.pid_exists(stuck)
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+
+
+class TestErrors:
+    @pytest.mark.parametrize("estimator", [RaisesNamed(), RaisesLocal()], ids=["arguments", "local class"])
+    def test_that_cannot_travel_come_as_worker_errors(self, estimator):
+        with infbench.ProcessRunner(estimator, n_processes=2) as runner:
+            with pytest.raises(WorkerError, match=r"Named|Local") as raised:
+                runner.predict(MARKED, batch_size=250)
+            assert isinstance(raised.value.__cause__, WorkerTraceback)
+            assert "estimators.py" in str(raised.value.__cause__)
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+
+    def test_estimator_that_cannot_be_pickled(self, nothing_left_behind):
+        estimator = Rows()
+        estimator.hook = lambda: None
+        with pytest.raises(WorkerStartError, match="cannot be pickled"):
+            infbench.ProcessRunner(estimator, n_processes=2).start()
+
+    def test_estimator_that_does_not_load(self, start_method, nothing_left_behind):
+        with pytest.raises(WorkerStartError, match="loads in its own process only"):
+            infbench.ProcessRunner(FailsToLoad(), n_processes=2, start_method=start_method).start()
+
+
+class TestUse:
+    def test_threads_take_turns(self):
+        answers = {}
+        with infbench.ProcessRunner(Slow(0.001), n_processes=2) as runner:
+
+            def use(factor):
+                answers[factor] = [runner.predict(ROWS * factor, batch_size=20) for _ in range(5)]
+
+            threads = [threading.Thread(target=use, args=(factor,)) for factor in (1, 2, 3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        for factor in (1, 2, 3):
+            for answer in answers[factor]:
+                np.testing.assert_array_equal(answer, ROWS[:, 0] * factor)
+
+    def test_fork_of_the_caller_is_told_and_harms_nothing(self):
+        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    runner.predict(ROWS)
+                except RunnerError as error:
+                    runner.close()
+                    os._exit(0 if "cannot be used in its fork" in str(error) else 2)
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+    def test_interrupted_call_leaves_a_usable_runner(self):
+        with infbench.ProcessRunner(Slow(0.02), n_processes=2) as runner:
+            for _ in range(3):
+                killer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+                killer.start()
+                with pytest.raises(KeyboardInterrupt):
+                    runner.predict(ROWS, batch_size=1)  # 5 s, if nobody interrupted it
+                killer.join()
+                np.testing.assert_array_equal(runner.predict(ROWS, batch_size=100), ROWS[:, 0])
+
+    def test_workers_compute_with_one_thread(self, start_method):
+        with infbench.ProcessRunner(TellsThreads(), n_processes=2, start_method=start_method) as runner:
+            pids, n_threads, n_jobs = runner.predict(ROWS, batch_size=250).T
+        assert len(set(pids)) == 2
+        assert set(n_threads) == {1}
+        assert set(n_jobs) == {1}
+
+    def test_collected_runner_ends_its_workers(self, nothing_left_behind):
+        runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
+        pids = worker_pids(runner)
+        del runner
+        gc.collect()
+        deadline_s = time.monotonic() + 5
+        while any(map(psutil.pid_exists, pids)):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+    def test_nothing_grows(self):
+        process = psutil.Process()
+        counts = set()
+        for index in range(30):
+            with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+                for _ in range(20):
+                    runner.predict(ROWS, batch_size=50)
+            if index > 2:
+                counts.add((process.num_fds(), process.num_threads()))
+        assert len(counts) == 1
+
+    def test_numbers_do_not_travel_through_a_pipe(self):
+        X = np.zeros((100_000, 20))
+        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            runner.predict(X, batch_size=1_000)
+            worker = psutil.Process(worker_pids(runner)[0])
+            before = worker.io_counters()
+            runner.predict(X, batch_size=1_000)
+            after = worker.io_counters()
+        assert after.read_chars - before.read_chars < 2_000
+        assert after.write_chars - before.write_chars < 2_000
+
+
+CALLER = """
+import os, sys, time
+import numpy as np
+import infbench
+from estimators import Slow
+
+if __name__ == "__main__":
+    runner = infbench.ProcessRunner(Slow(0.2), n_processes=3, start_method=sys.argv[1]).start()
+    print(runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
+    if sys.argv[2] == "busy":
+        runner.predict(np.zeros((1000, 2)), batch_size=10)
+    elif sys.argv[2] == "idle":
+        time.sleep(60)
+"""
+
+
+def start_caller(tmp_path, *arguments, code=CALLER):
+    script = tmp_path / "caller.py"
+    script.write_text(textwrap.dedent(code))
+    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+    return subprocess.Popen(
+        [sys.executable, script, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_gone(pids, within_s):
+    deadline_s = time.monotonic() + within_s
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
+        assert time.monotonic() < deadline_s, f"still there: {pids}"
+        time.sleep(0.02)
+
+
+@pytest.mark.leaves_behind("files", reason="a killed process cannot remove the folder of multiprocessing's fork server")
+@pytest.mark.parametrize("state", ["busy", "idle"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state):
+    with start_caller(tmp_path, "forkserver", state) as caller:
+        pids = [int(pid) for pid in caller.stdout.readline().split()]
+        time.sleep(0.3)
+        caller.send_signal(number)
+        caller.wait(30)
+        wait_until_gone(pids, within_s=10)
+
+
+def test_exit_without_close_is_silent(tmp_path, start_method):
+    with start_caller(tmp_path, start_method, "done") as caller:
+        out, errors = caller.communicate(timeout=60)
+        assert (caller.returncode, errors) == (0, "")
+        wait_until_gone([int(pid) for pid in out.split()], within_s=10)
+
+
+OPENMP_FIRST = """
+import sys
+import infbench
+
+if __name__ == "__main__":
+    X = infbench.make_data(n_samples=2_000, n_features=20)
+    for name in ("hist_gradient_boosting", "k_neighbors"):
+        model = infbench.make_model(name)
+        expected = model.predict(X)
+        with infbench.ProcessRunner(model, n_processes=2, start_method=sys.argv[1]) as runner:
+            assert (runner.predict(X, batch_size=100) == expected).all()
+    print("right")
+"""
+
+
+def test_openmp_in_the_caller_does_not_hang_the_workers(tmp_path, start_method):
+    with start_caller(tmp_path, start_method, code=OPENMP_FIRST) as caller:
+        try:
+            out, errors = caller.communicate(timeout=60)
+        finally:
+            caller.kill()
+        assert (out, errors) == ("right\n", "")

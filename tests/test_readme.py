@@ -1,0 +1,59 @@
+"""Every command in README.md works as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.partition(" #")[0].strip()
+    for block in re.findall(r"^```\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line and not line.startswith(" ")
+]
+SMALL = ["--n-samples", "60", "--batch-size", "20", "--repeat", "3"]
+
+
+def run(command, folder):
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+
+
+def test_there_are_commands():
+    assert {"make bench", "make test", "python benchmark.py", "python quick_test.py"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_make_targets_exist(command):
+    done = run([*shlex.split(command), "--dry-run"], ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("pip ")])
+def test_requirements_are_what_the_tests_run_with(command):
+    # They are installed already, so this needs no network; a requirement that is missing here would.
+    done = run([sys.executable, "-m", *shlex.split(command), "--no-index"], ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
+def test_programs_answer(command, tmp_path):
+    script, *arguments = shlex.split(command)[1:]
+    path = [script] if script == "-m" else [str(ROOT / script)]
+    done = run([sys.executable, *path, *arguments, *SMALL], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "times as fast as a single process" in done.stdout
+    if script == "benchmark.py":
+        assert (tmp_path / "results.txt").read_text(encoding="utf-8") == done.stdout
+
+
+def test_no_command_is_left_out():
+    assert all(command.startswith(("make ", "pip ", "python ", "asv ")) for command in COMMANDS)

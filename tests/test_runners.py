@@ -1,0 +1,187 @@
+"""The contract, over every runner."""
+
+from __future__ import annotations
+
+import numpy as np
+import psutil
+import pytest
+from contracts import check_answer, check_raises, layouts
+from estimators import ListOfArrays, Objects, Raises, SparseRows, Words
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import infbench
+from infbench.errors import InvalidParameterError, MissingMethodError, RunnerError, UnknownNameError
+from infbench.runners import RUNNERS, make_runner
+
+N_FEATURES = 6
+OTHERS = [name for name in RUNNERS if name != "serial"]
+ROWS = infbench.make_data(n_samples=101, n_features=N_FEATURES, random_state=1)
+
+LIVES_ON = pytest.mark.leaves_behind("descriptors", reason="its runner and the runner's memory serve the next test too")
+
+
+def runner_of(name, estimator):
+    return make_runner(name, estimator, n_processes=None if name == "serial" else 2)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return infbench.make_model("logistic_regression", n_features=N_FEATURES)
+
+
+@pytest.fixture(scope="module", params=list(RUNNERS))
+def runner(request, estimator):
+    with runner_of(request.param, estimator) as started:
+        yield started
+
+
+@LIVES_ON
+class TestAnswers:
+    @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+    @pytest.mark.parametrize("batch_size", [1, 7, 50, 101, 1_000, None])
+    def test_equal_the_serial_ones(self, runner, method, batch_size):
+        if batch_size is None:
+            assert runner.run(method, ROWS).shape[0] == len(ROWS)
+        else:
+            check_answer(runner, method, ROWS, batch_size)
+
+    @pytest.mark.parametrize("layout", layouts(ROWS))
+    def test_equal_the_serial_ones_for_every_layout_and_type(self, runner, layout):
+        check_answer(runner, "predict_proba", layouts(ROWS)[layout], 13)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_raise_what_the_serial_runner_raises(self, runner, value):
+        X = ROWS.copy()
+        X[90] = value
+        check_answer(runner, "predict", X, 10)
+        check_answer(runner, "predict", ROWS, 10)
+
+    def test_lists_and_sparse_matrices(self, runner):
+        from scipy import sparse
+
+        check_answer(runner, "predict", ROWS.tolist(), 20)
+        for kind in (sparse.csr_matrix, sparse.csc_matrix):
+            check_answer(runner, "predict", kind(ROWS), 20)
+
+    def test_one_row(self, runner):
+        check_answer(runner, "predict", ROWS[:1], 10)
+
+
+@LIVES_ON
+@settings(max_examples=40)
+@given(n_samples=st.integers(1, 101), batch_size=st.integers(1, 120))
+def test_any_number_of_rows_and_batches(process_runner, n_samples, batch_size):
+    check_answer(process_runner, "predict_proba", ROWS[:n_samples], batch_size)
+
+
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def process_runner(request, estimator):
+    with infbench.ProcessRunner(estimator, n_processes=request.param) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", ["process", "pool"])
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [(Words(), "predict"), (Objects(), "predict"), (ListOfArrays(), "predict_proba"), (SparseRows(), "transform")],
+    ids=["text of many widths", "objects", "list of arrays", "sparse"],
+)
+def test_answers_of_every_kind(name, estimator, method):
+    with runner_of(name, estimator) as runner:
+        check_answer(runner, method, np.abs(ROWS) * 10, 8)
+
+
+def test_data_frames_and_their_errors():
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"))
+    model = LogisticRegression().fit(frame, ROWS[:, 0] > 0)
+    with infbench.ProcessRunner(model, n_processes=2) as runner:
+        check_answer(runner, "predict", frame, 10)
+        check_raises(runner, "predict", frame[list("fedcba")], 10, ValueError)
+        check_raises(runner, "predict", frame[["a"]], 10, ValueError)
+        check_answer(runner, "predict", frame, 10)
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_error_of_a_batch_comes_through_and_the_next_call_is_right(name):
+    X = ROWS.astype(np.float64)
+    bad = X.copy()
+    bad[77, 0] = -1
+    with runner_of(name, Raises()) as runner:
+        for _ in range(100 if name == "process" else 5):
+            check_raises(runner, "predict", bad, 10, ZeroDivisionError)
+            check_answer(runner, "predict", X, 10)
+
+
+class TestLifetime:
+    @pytest.mark.parametrize("name", RUNNERS)
+    def test_start_and_close_twice_and_again(self, name, estimator):
+        runner = runner_of(name, estimator)
+        with pytest.raises(RunnerError, match="not started"):
+            runner.predict(ROWS)
+        for _ in range(2):
+            assert runner.start() is runner
+            runner.start()
+            check_answer(runner, "predict", ROWS, 30)
+            runner.close()
+            runner.close()
+        with pytest.raises(RunnerError, match="not started"):
+            runner.predict(ROWS)
+
+
+class TestRefusals:
+    """Nothing is started before it is clear that it can be used."""
+
+    @pytest.fixture(autouse=True)
+    def no_new_process(self):
+        before = set(psutil.Process().children(recursive=True))
+        yield
+        assert set(psutil.Process().children(recursive=True)) <= before
+
+    @pytest.mark.parametrize("value", [0, -1, True, 2.0, "2"])
+    @pytest.mark.parametrize("name", RUNNERS)
+    def test_number_of_processes(self, name, value, estimator):
+        with pytest.raises(InvalidParameterError, match=rf"n_processes must be a positive int or None, got {value!r}"):
+            make_runner(name, estimator, n_processes=value)
+
+    @pytest.mark.parametrize("value", [0, -1, True, 2.0, "2"])
+    def test_batch_size(self, value, estimator):
+        for name in RUNNERS:
+            with pytest.raises(
+                InvalidParameterError, match=rf"batch_size must be a positive int or None, got {value!r}"
+            ):
+                runner_of(name, estimator).predict(ROWS, batch_size=value)
+
+    @pytest.mark.parametrize(
+        ("X", "message"),
+        [
+            (ROWS[:0], "at least one row"),
+            (ROWS[0], "2 dimensions"),
+            (ROWS[None], "2 dimensions"),
+            (ROWS[:, :5], "6 features, as LogisticRegression was fitted on, got 5"),
+        ],
+        ids=["empty", "1-D", "3-D", "features"],
+    )
+    def test_rows(self, X, message, estimator):
+        for name in RUNNERS:
+            with pytest.raises(InvalidParameterError, match=message):
+                runner_of(name, estimator).predict(X)
+
+    def test_names(self, estimator):
+        with pytest.raises(UnknownNameError, match="unknown runner 'proces', allowed: serial, process, pool"):
+            make_runner("proces", estimator)
+        with pytest.raises(MissingMethodError, match=r"no method 'transform'.*it has: predict, predict_proba"):
+            runner_of("process", estimator).transform(ROWS)
+        with pytest.raises(UnknownNameError, match="unknown start_method 'thread'"):
+            infbench.ProcessRunner(estimator, start_method="thread")
+
+    def test_unfitted_estimator(self):
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.exceptions import NotFittedError
+
+        for name in RUNNERS:
+            with pytest.raises(NotFittedError):
+                make_runner(name, RandomForestClassifier())
