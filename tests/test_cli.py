@@ -447,10 +447,12 @@ def asv_results(tmp_path):
     from asv.results import Results
     from asv.runner import BenchmarkResult
 
+    from infbench.site.history import COST_RATIO, THROUGHPUT
+
     params = [["'random_forest'"], ["'serial'", "'process'", "'pool'"], ["10000"], ["1000"], ["2"]]
     benchmarks = {
-        "cost_ratio.CostRatio.track_cost_ratio": [1.0, 0.5, 0.8],
-        "throughput.Throughput.time_predict": [0.2, 0.1, 0.16],
+        COST_RATIO: [1.0, 0.5, 0.8],
+        THROUGHPUT: [0.2, 0.1, 0.16],
     }
     for machine in ("one", "two"):
         (tmp_path / "stored" / machine).mkdir(parents=True)

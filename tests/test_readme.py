@@ -57,3 +57,9 @@ def test_programs_answer(command, tmp_path):
 
 def test_no_command_is_left_out():
     assert all(command.startswith(("make ", "pip ", "python ", "asv ")) for command in COMMANDS)
+
+
+def test_table_is_what_the_stored_results_say():
+    done = run([sys.executable, "-m", "infbench", "history", "--results", str(ROOT / "results")], ROOT)
+    assert done.returncode == 0, done.stderr
+    assert f"```text\n{done.stdout}```" in TEXT

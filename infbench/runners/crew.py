@@ -129,9 +129,7 @@ class Crew:
         words = self._control.view(self._control.n_bytes).cast("q")
         self.workers = [WorkerHandle(i, words[i * WORDS : (i + 1) * WORDS]) for i in range(n_workers)]
         try:
-            self._start_template()
-            for worker in self.workers:
-                self._fork(worker)
+            self._bring_up()
         except BaseException:
             self.close()
             raise
@@ -178,7 +176,11 @@ class Crew:
         for worker in self.workers:
             worker.disconnect()
         self._end_template()
-        self._start_template()
+        self._bring_up()
+
+    def _bring_up(self) -> None:
+        if self.workers:  # otherwise the caller computes alone
+            self._start_template()
         for worker in self.workers:
             self._fork(worker)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.pool
+import signal
 from typing import Any, ClassVar
 
 from infbench.errors import UnknownNameError
@@ -70,6 +71,8 @@ _estimator: Any = None
 
 def _keep(estimator: Any, inner_threads: int | None) -> None:
     global _estimator
+    # Ctrl-C reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _estimator = estimator
     InnerThreads(inner_threads).limited().__enter__()  # for as long as the worker lives
 
