@@ -34,7 +34,11 @@ class UnknownNameError(InvalidParameterError):
     """
 
     def __init__(self, kind: str, name: object, allowed: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}, allowed: {', '.join(allowed)}")
+        self._arguments = (kind, name, tuple(allowed))
+        super().__init__(f"unknown {kind} {name!r}, allowed: {', '.join(self._arguments[2])}")
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, object, tuple[str, ...]]]:
+        return UnknownNameError, self._arguments
 
 
 class MissingMethodError(InfbenchError, AttributeError):

@@ -179,7 +179,7 @@ def comparisons_from_json(text: str) -> list[Comparison]:
     """
     try:
         stored = json.loads(text)
-        version, comparisons = stored["schema_version"], stored["comparisons"]
+        version, comparisons = stored["schema_version"], list(stored["comparisons"])
     except (ValueError, KeyError, TypeError) as error:
         raise ResultFormatError(f"not an infbench result file: {error!r}") from error
     if version != SCHEMA_VERSION:

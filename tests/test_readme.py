@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line.partition(" #")[0].strip()
-    for block in re.findall(r"^```\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+    if not kind
     for line in block.splitlines()
     if line and not line.startswith(" ")
 ]

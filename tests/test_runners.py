@@ -30,7 +30,8 @@ def estimator():
     return infbench.make_model("logistic_regression", n_features=N_FEATURES)
 
 
-@pytest.fixture(scope="module", params=list(RUNNERS))
+# Not loky: its workers and semaphores would count as left behind by the first test. It has runners of its own below.
+@pytest.fixture(scope="module", params=[name for name in RUNNERS if name != "loky"])
 def runner(request, estimator):
     with runner_of(request.param, estimator) as started:
         yield started
@@ -48,7 +49,10 @@ class TestAnswers:
 
     @pytest.mark.parametrize("layout", layouts(ROWS))
     def test_equal_the_serial_ones_for_every_layout_and_type(self, runner, layout):
-        check_answer(runner, "predict_proba", layouts(ROWS)[layout], 13)
+        X = layouts(ROWS)[layout]
+        # What it pickles arrives C-ordered, which may change a last bit: its docstring says so.
+        loses_layout = runner.name == "pool" and not X.flags.forc
+        check_answer(runner, "predict_proba", X, 13, bit_exact=not loses_layout)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_raise_what_the_serial_runner_raises(self, runner, value):

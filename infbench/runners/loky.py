@@ -26,6 +26,11 @@ class LokyRunner(Runner):
         joblib's ``n_jobs``. The caller waits for them.
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each worker.
+
+    Notes
+    -----
+    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
+    differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "loky"

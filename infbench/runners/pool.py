@@ -34,6 +34,11 @@ class PoolRunner(Runner):
     ------
     InvalidParameterError
         Where a parameter is not one of those.
+
+    Notes
+    -----
+    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
+    differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "pool"

@@ -11,9 +11,6 @@ from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.crew import WorkerHandle
 from infbench.runners.messages import ARRAY_KINDS, ArrayLayout, send
 
-_LARGEST_SPAN = 4
-"""A strided array may lie in memory of up to so many times its own size before its rows are moved together."""
-
 
 def is_shareable(X: Any) -> bool:
     """Tell whether the values of `X` lie in `X` itself, so that another process can read a copy of the memory.
@@ -57,14 +54,9 @@ class SharedRows:
         OSError
             Where there is not enough memory.
         """
-        strides, offset, n_bytes = X.strides, 0, X.nbytes
-        if not X.flags.c_contiguous:
-            offset, n_bytes = _extent(X)
-            if n_bytes > _LARGEST_SPAN * X.nbytes:
-                strides = np.empty_like(X).strides  # order "K": as near to the old order as a dense array can be
-                offset, n_bytes = 0, X.nbytes
+        offset, n_bytes = _extent(X)
         self._make_room(n_bytes)
-        return ArrayLayout(X.dtype.str, X.shape, strides, offset, bool(X.flags.writeable))
+        return ArrayLayout(X.dtype.str, X.shape, X.strides, offset, bool(X.flags.writeable))
 
     def array(self, layout: ArrayLayout) -> np.ndarray[Any, Any]:
         """Return the array that lies so in the memory now, to be written to."""
