@@ -102,10 +102,7 @@ class WarmRunner(FittedModels):
         self.runner = started(name, estimator, n_processes)
         self.X = rows(n_samples)
         self.batch_size = batch_size
-        with infbench.SerialRunner(estimator) as serial:
-            expected = serial.predict(self.X, batch_size=batch_size)
-        got = self.runner.predict(self.X, batch_size=batch_size)
-        measure.check_same_answer(expected, got, bit_exact=self.runner.bit_exact)
+        measure.check_runner(self.runner, self.X, batch_size=batch_size)
 
     def seconds(self) -> dict[str, Any]:
         """Return the seconds of a pass over all rows, several times, in the form that asv keeps.

@@ -8,10 +8,18 @@ from infbench.measure import paired_cost_samples
 
 from .common import BATCH_SIZE, MODELS, N_PROCESSES, N_ROUNDS, N_SAMPLES, RUNNERS, FittedModels, rows, started
 
-_SCALING_BATCH_SIZE = 500
+
+class _Paired(FittedModels):
+    X: Any
+    batch_size: int
+
+    def cost_samples(self) -> dict[str, Any]:
+        assert self.runner is not None
+        samples = paired_cost_samples(self.runner, self.X, batch_size=self.batch_size, repeat=N_ROUNDS)
+        return {"samples": samples, "number": 1}  # asv keeps their median and interval
 
 
-class CostRatio(FittedModels):
+class CostRatio(_Paired):
     """Parallel time / serial time over the same batches, each sample a pair that was measured side by side.
 
     The runner ``serial`` is the noise floor: serial / serial, measured in the same way.
@@ -28,16 +36,14 @@ class CostRatio(FittedModels):
         self.batch_size = batch_size
 
     def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
-        assert self.runner is not None
-        samples = paired_cost_samples(self.runner, self.X, batch_size=self.batch_size, repeat=N_ROUNDS)
-        return {"samples": samples, "number": 1}  # asv keeps their median and interval
+        return self.cost_samples()
 
     track_cost_ratio.pretty_name = "Cost ratio"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
     track_cost_ratio.version = "1"  # type: ignore[attr-defined]
 
 
-class Scaling(FittedModels):
+class Scaling(_Paired):
     """The cost ratio of the process runner by number of processes."""
 
     params = (["random_forest"], [1, 2, 4, 8, 16])
@@ -45,12 +51,11 @@ class Scaling(FittedModels):
 
     def setup(self, models: dict[str, Any], model: str, n_processes: int) -> None:
         self.runner = started("process", models[model], n_processes)
-        self.X = rows(16 * _SCALING_BATCH_SIZE)  # as many batches for one process as for any other
+        self.batch_size = 500
+        self.X = rows(16 * self.batch_size)  # as many batches for one process as for any other
 
     def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
-        assert self.runner is not None
-        samples = paired_cost_samples(self.runner, self.X, batch_size=_SCALING_BATCH_SIZE, repeat=N_ROUNDS)
-        return {"samples": samples, "number": 1}
+        return self.cost_samples()
 
     track_cost_ratio.pretty_name = "Cost ratio by number of processes"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]

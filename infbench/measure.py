@@ -106,13 +106,12 @@ def compare(
         runners: list[Runner] = [serial, candidate, serial]
         if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
             runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
-        expected = serial.run(method, X, batch_size=batch_size)
         started_s = time.perf_counter()
         open_runners.enter_context(candidate)
         ready_s = time.perf_counter()
-        got = candidate.run(method, X, batch_size=batch_size)
+        candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
-        check_same_answer(expected, got, bit_exact=candidate.bit_exact)
+        check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
         serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
     return Comparison(
@@ -191,12 +190,36 @@ def paired_cost_samples(
     AnswerMismatchError
         Where the runner's answer is not the serial one; nothing has been timed then.
     """
+    check_runner(runner, X, batch_size=batch_size, method=method)
     with SerialRunner(runner.estimator) as serial:
-        expected = serial.run(method, X, batch_size=batch_size)
-        check_same_answer(expected, runner.run(method, X, batch_size=batch_size), bit_exact=runner.bit_exact)
         passes = [_one_pass(timed, method, X, batch_size) for timed in (serial, runner)]
         serial_s, runner_s = time_in_turn(passes, repeat)
     return [ours / theirs for ours, theirs in zip(runner_s, serial_s, strict=True)]
+
+
+def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "predict") -> None:
+    """Raise unless a runner's answer is the serial one, every process having computed its own share of it.
+
+    Parameters
+    ----------
+    runner : Runner
+        Started.
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    batch_size : int
+    method : str, default="predict"
+
+    Raises
+    ------
+    AnswerMismatchError
+    """
+    with SerialRunner(runner.estimator) as serial:
+        expected = serial.run(method, X, batch_size=batch_size)
+    runner.takes_over = False  # or the caller might compute all of a small task, and be compared with itself
+    try:
+        got = runner.run(method, X, batch_size=batch_size)
+    finally:
+        runner.takes_over = True
+    check_same_answer(expected, got, bit_exact=runner.bit_exact)
 
 
 def time_in_turn(

@@ -92,6 +92,8 @@ class Runner(ABC):
     bit_exact : bool
         Whether the answer equals the serial one to the last bit. Where it does not, labels are equal all the same and
         floats agree up to rounding.
+    takes_over : bool
+        Whether a process that has finished its own share may take over some of another's, where the runner can do that.
     estimator, n_processes, inner_threads
         As given; `n_processes` is a number always.
 
@@ -109,6 +111,7 @@ class Runner(ABC):
 
     name: ClassVar[str]
     bit_exact: ClassVar[bool] = True
+    takes_over: bool = True
 
     def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
         check_positive_int("n_processes", n_processes, allow_none=True)

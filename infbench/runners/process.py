@@ -124,7 +124,8 @@ class ProcessRunner(Runner):
             self._hand_out(call)
             with self._inner_threads.limited():
                 self._compute(call, 0, call.n_own)
-                self._take_over(call)
+                if self.takes_over:
+                    self._take_over(call)
             self._wait(call)
             return call.answer()
         except BaseException as error:
