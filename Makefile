@@ -12,7 +12,8 @@ BIN := .venv/bin
 # asv, and the tests that run it, look for uv on PATH: it builds the environments of the release sets.
 WITH_PATH = PATH="$(CURDIR)/$(BIN):$$PATH"
 ASV = $(WITH_PATH) $(BIN)/asv
-INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
+# Compiled now, and not by every process that imports scikit-learn where nothing may write bytecode.
+INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
 .PHONY: help bench preview test lint clean
 .NOTPARALLEL:
