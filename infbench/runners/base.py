@@ -20,8 +20,11 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from infbench.checks import check_positive_int
 from infbench.errors import MissingMethodError, RunnerError
@@ -236,6 +239,34 @@ class Runner(ABC):
         n_samples = check_rows(X, self.estimator)
         if batch_size is None:
             batch_size = default_batch_size(n_samples, self.n_processes)
+        self._check_started()
+        with self._turn:
+            return self._run(method, Batches(X, n_samples, int(batch_size)))
+
+    def empty(self, shape: int | Sequence[int], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
+        """Return a new array for rows, in the memory that suits the runner best.
+
+        Parameters
+        ----------
+        shape, dtype
+            As for `numpy.empty`.
+
+        Returns
+        -------
+        ndarray of shape `shape`
+            Not initialised. It may outlive the runner.
+
+        Raises
+        ------
+        RunnerError
+            Where the runner is not started.
+        OSError
+            Where there is not enough memory.
+        """
+        self._check_started()
+        return self._empty(shape, dtype)
+
+    def _check_started(self) -> None:
         if self._started_in_pid is None:
             raise RunnerError(f"{type(self).__name__} is not started: use it in a `with` statement or call start()")
         if self._started_in_pid != os.getpid():
@@ -243,8 +274,9 @@ class Runner(ABC):
                 f"{type(self).__name__} was started in process {self._started_in_pid} and cannot be used in its fork "
                 f"{os.getpid()}: make a runner of its own there"
             )
-        with self._turn:
-            return self._run(method, Batches(X, n_samples, int(batch_size)))
+
+    def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        return np.empty(shape, dtype)
 
     @abstractmethod
     def _start(self) -> None:

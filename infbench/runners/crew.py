@@ -34,8 +34,8 @@ class WorkerHandle:
         Whether a share was sent whose `Done` has not been received.
     answers : SharedBuffer or None
         The memory where the worker puts its answers.
-    rows_generation : int
-        Which `SharedRows.generation` the worker has been shown; 0 for none.
+    shown : set of int
+        Keys of the memory for rows that the worker has mapped.
     """
 
     def __init__(self, index: int, words: memoryview) -> None:
@@ -44,7 +44,7 @@ class WorkerHandle:
         self.pid = -1
         self.busy = False
         self.answers: SharedBuffer | None = None
-        self.rows_generation = 0
+        self.shown: set[int] = set()
         self.connection: Connection
         self._seen_next = -1
         self._seen_s = 0.0
@@ -54,7 +54,7 @@ class WorkerHandle:
         self.connection = connection
         self.pid = pid
         self.busy = False
-        self.rows_generation = 0
+        self.shown = set()
 
     def begin(self) -> None:
         """Note that a share is being sent."""
@@ -99,6 +99,8 @@ class Crew:
         How the template starts. Workers are forked from the template always.
     spin_s : float
         Seconds for which a worker looks for its next share before it sleeps.
+    memory_fd : int or None
+        For reading the caller's memory. It stays the caller's, and open as long as the crew is.
 
     Attributes
     ----------
@@ -111,7 +113,14 @@ class Crew:
     """
 
     def __init__(
-        self, estimator: Any, n_workers: int, inner_threads: int | None, start_method: str, spin_s: float
+        self,
+        estimator: Any,
+        n_workers: int,
+        inner_threads: int | None,
+        start_method: str,
+        *,
+        spin_s: float,
+        memory_fd: int | None,
     ) -> None:
         try:
             pickled = pickle.dumps(estimator, pickle.HIGHEST_PROTOCOL)
@@ -121,6 +130,7 @@ class Crew:
         self._pickled = pickled
         self._inner_threads = inner_threads
         self._spin_s = spin_s
+        self._memory_fd = memory_fd
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
@@ -198,8 +208,10 @@ class Crew:
         finally:
             theirs.close()
         try:
-            send(self._template, ("load", self._control.n_bytes))
+            send(self._template, ("load", self._control.n_bytes, self._memory_fd is not None))
             reduction.send_handle(self._template, self._control.fd, self._process.pid)
+            if self._memory_fd is not None:
+                reduction.send_handle(self._template, self._memory_fd, self._process.pid)
             self._template.send_bytes(self._pickled)
             answer = receive(self._template)
         except (EOFError, OSError) as gone:

@@ -4,15 +4,17 @@ Every message is a pickled tuple, small, over a duplex connection; rows and answ
 
 To the template:
 
-- ``("load", n_bytes)``, then the descriptor of the control memory, then the pickled estimator. Answer: ``("loaded",)``,
-  or ``("failed", error)`` where it does not load.
+- ``("load", n_bytes, readable)``, then the descriptor of the control memory, then, where `readable`, the one for
+  reading the caller's memory, then the pickled estimator. Answer: ``("loaded",)``, or ``("failed", error)`` where it
+  does not load.
 - ``("fork", index)``, then the descriptor of a socket: fork a worker that serves there. Answer: its process id.
 - ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
 
 To a worker:
 
-- ``("rows", n_bytes)``, then a descriptor: rows lie in this memory from now on.
-- a `Share`: compute it. Where it has no layout, its rows follow pickled. Answer: a `Done`, and before it, where the
+- ``("rows", key, n_bytes)``, then a descriptor: places name this memory by the key.
+- ``("forget", key)``: no place will name it any more.
+- a `Share`: compute it. Where it has no place, its rows follow pickled. Answer: a `Done`, and before it, where the
   answers lie in new memory, ``("answers", n_bytes)`` with a descriptor.
 
 The end of a connection ends who serves there.
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +45,10 @@ ARRAY_KINDS = "biufc"
 
 
 class ArrayLayout(NamedTuple):
-    """Where an array lies in shared memory, with the strides that it had: another order can change a last bit."""
+    """How an array lies in memory, with the strides that it had: another order can change a last bit.
+
+    `offset` is where its first element is, in bytes.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -57,10 +63,20 @@ class ArrayLayout(NamedTuple):
         return found
 
 
+class Place(NamedTuple):
+    """Where a worker finds an array: in the memory that it knows by the key `buffer`.
+
+    None is the caller's own memory, which can be read but not mapped; the layout's offset is an address then.
+    """
+
+    buffer: int | None
+    layout: ArrayLayout
+
+
 class Share(NamedTuple):
     """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` where that is lower.
 
-    `layout` tells where the rows from `first_row` on lie in shared memory. Without one they follow pickled.
+    `place` tells where to find the rows from `first_row` on. Without one they follow pickled.
     """
 
     method: str
@@ -68,7 +84,7 @@ class Share(NamedTuple):
     stop: int
     batch_size: int
     first_row: int
-    layout: ArrayLayout | None
+    place: Place | None
 
 
 class Done(NamedTuple):
@@ -89,6 +105,29 @@ class WorkerTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n\n{self.args[0]}"
+
+
+def extent(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
+    """Return where the first element is in the smallest memory that holds an array, and that memory's size, in bytes.
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+        The strides in bytes; any may be negative.
+    itemsize : int
+
+    Returns
+    -------
+    (int, int)
+
+    Examples
+    --------
+    >>> extent((3, 2), (-16, 8), 8)
+    (32, 48)
+    """
+    steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    before = -sum(step for step in steps if step < 0)
+    return before, before + sum(step for step in steps if step > 0) + itemsize
 
 
 def send(connection: Connection, message: Any) -> None:

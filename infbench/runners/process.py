@@ -8,7 +8,8 @@ import select
 import sys
 import time
 import weakref
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
 from infbench.machine import usable_cpus
@@ -19,6 +20,9 @@ from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.messages import LIMIT, NEXT, Done, Share, receive, send
 from infbench.runners.rows import SharedRows, is_shareable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 START_METHODS = ("forkserver", "spawn", "fork")
 
@@ -34,9 +38,10 @@ some 50 us and costs the other side, which is computing, some 100 us; so calls i
 class ProcessRunner(Runner):
     """Shares the batches out among processes that were started once and hold the estimator.
 
-    Rows and answers of numbers lie in shared memory and are never pickled. The caller computes too: the first batches
-    are its own, and when it has finished them it takes over half of what the slowest worker has not begun, until
-    nothing is left. So it never waits for a worker that is late.
+    Rows and answers of numbers are never pickled: workers read the rows from the caller's memory, batch by batch, and
+    their answers lie in shared memory. The caller computes too: the first batches are its own, and when it has finished
+    them it takes over half of what the slowest worker has not begun, until nothing is left. So it never waits for a
+    worker that is late.
 
     Parameters
     ----------
@@ -102,7 +107,18 @@ class ProcessRunner(Runner):
         self._inner_threads = InnerThreads(self.inner_threads)
         self._rows = SharedRows()
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
-        self._crew = Crew(self.estimator, self.n_processes - 1, self.inner_threads, self.start_method, self._spin_s)
+        try:
+            self._crew = Crew(
+                self.estimator,
+                self.n_processes - 1,
+                self.inner_threads,
+                self.start_method,
+                spin_s=self._spin_s,
+                memory_fd=self._rows.memory_fd,
+            )
+        except BaseException:
+            self._rows.close()
+            raise
         self._release = weakref.finalize(self, _release, self._crew, self._rows)
         self._torn = False
         self._patience_ms = None if self.timeout is None else self.timeout * 1_000 / 10
@@ -110,6 +126,10 @@ class ProcessRunner(Runner):
 
     def _close(self) -> None:
         self._release()
+
+    def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        # Workers map this memory, so rows in it, or in a part of it, are never copied.
+        return self._rows.empty(shape, dtype)
 
     def _watch(self) -> None:
         self._poll = select.poll()
@@ -120,8 +140,7 @@ class ProcessRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         call = Call(method, batches)
         try:
-            self._settle(call)
-            self._hand_out(call)
+            self._hand_out(call, self._idle_workers(call))
             with self._inner_threads.limited():
                 self._compute(call, 0, call.n_own)
                 if self.takes_over:
@@ -135,33 +154,36 @@ class ProcessRunner(Runner):
             self._torn = not isinstance(error, Exception)
             raise
 
-    def _settle(self, call: Call) -> None:
-        """Bring every worker to rest: one may still be at a batch that failed elsewhere or was taken over."""
+    def _idle_workers(self, call: Call) -> list[WorkerHandle]:
+        """Return the workers that can take a share now.
+
+        One may still be at a batch that the last call had no need to wait for: others raised, or took it over.
+        """
         if self._torn:
             self._crew.restart()
             self._watch()
             self._torn = False
-        while any(worker.busy for worker in self._crew.workers):
+        workers = self._crew.workers
+        self._attend(call, 0)
+        while not self.takes_over and any(worker.busy for worker in workers):
             self._attend(call, self._patience_ms)
+        return [worker for worker in workers if not worker.busy]
 
-    def _hand_out(self, call: Call) -> None:
-        """Give each worker its share. The copy of one share goes on while the workers before compute theirs."""
+    def _hand_out(self, call: Call, workers: list[WorkerHandle]) -> None:
+        """Give each of the workers its share."""
         batches = call.batches
-        shares = plan_shares(len(batches), self.n_processes)
+        shares = plan_shares(len(batches), 1 + len(workers))
         if not shares:
             return
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
-        layout = self._rows.lay_out(X[first_row:]) if is_shareable(X) else None
-        for worker, (start, stop) in zip(self._crew.workers, shares, strict=False):
-            first, last = batches.rows(start, stop)
+        place = self._rows.place(X[first_row:]) if is_shareable(X) else None
+        for worker, (start, stop) in zip(workers, shares, strict=False):
             pickled = None
-            if layout is None:
+            if place is None:
+                first_row, _ = batches.rows(start, stop)
                 pickled = pickle.dumps(batches.take(start, stop), pickle.HIGHEST_PROTOCOL)
-                first_row = first
-            else:
-                self._rows.array(layout)[first - first_row : last - first_row] = X[first:last]
-            share = Share(call.method, start, stop, batches.batch_size, first_row, layout)
+            share = Share(call.method, start, stop, batches.batch_size, first_row, place)
             held = call.held[worker.index] = Held(worker, share, pickled, limit=stop)
             self._send(held)
 
@@ -170,8 +192,8 @@ class ProcessRunner(Runner):
         worker.words[NEXT], worker.words[LIMIT] = share.start, held.limit
         worker.begin()
         try:
-            if held.pickled is None:
-                self._rows.show(worker)
+            if share.place is not None:
+                self._rows.show(worker, share.place)
             send(worker.connection, share)
             if held.pickled is not None:
                 worker.connection.send_bytes(held.pickled)

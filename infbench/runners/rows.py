@@ -1,42 +1,95 @@
-"""The memory in which workers find the rows of a call."""
+"""Where workers find the rows of a call.
+
+Rows of numbers are never sent. There are three places where a worker may find them:
+
+- the caller's own memory, from which a worker reads one batch at a time, through a descriptor that the caller opened:
+  the caller copies nothing, and what it takes over from a worker has cost nobody anything;
+- an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything;
+- where the system lets nobody read the caller's memory, a copy in shared memory.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+import mmap
+import os
+import weakref
+from collections.abc import Sequence
 from multiprocessing import reduction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from infbench.runners.buffers import SharedBuffer, grown
+from infbench.runners.caller_memory import address_of, open_own_memory
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.messages import ARRAY_KINDS, ArrayLayout, send
+from infbench.runners.messages import ARRAY_KINDS, ArrayLayout, Place, extent, send
 
 
 def is_shareable(X: Any) -> bool:
-    """Tell whether the values of `X` lie in `X` itself, so that another process can read a copy of the memory.
+    """Tell whether the values of `X` lie in `X` itself, so that another process can read them there.
 
     Object arrays hold pointers, which mean nothing elsewhere; subclasses of ndarray may hold more than an array.
     """
     return type(X) is np.ndarray and X.dtype.kind in ARRAY_KINDS
 
 
+class _Lent(NamedTuple):
+    """Shared memory that a user holds an array in."""
+
+    fd: int
+    n_bytes: int
+    address: int
+
+
 class SharedRows:
-    """Shared memory that is kept from call to call and holds the rows of one call at a time.
+    """The caller's side of the rows.
 
     Attributes
     ----------
-    buffer : SharedBuffer or None
-        None before the first rows.
-    generation : int
-        Goes up whenever `buffer` is another one, so that each worker is told once.
+    memory_fd : int or None
+        For reading this process's memory; None where that is not possible. Workers are given it when they start.
     """
 
     def __init__(self) -> None:
-        self.buffer: SharedBuffer | None = None
-        self.generation = 0
+        self.memory_fd = open_own_memory()
+        self._keys = itertools.count()
+        self._lent: dict[int, _Lent] = {}
+        self._copy: SharedBuffer | None = None
+        self._copy_key = -1
 
-    def lay_out(self, X: np.ndarray[Any, Any]) -> ArrayLayout:
-        """Make room for `X` and say where it will lie. Nothing is copied yet.
+    def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+        """Return a new array in memory that workers can map.
+
+        Parameters
+        ----------
+        shape, dtype
+            As for `numpy.empty`.
+
+        Returns
+        -------
+        ndarray of shape `shape`
+            Its memory lives as long as the array and all views of it, whatever becomes of the runner.
+
+        Raises
+        ------
+        OSError
+            Where there is not enough memory.
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        buffer = SharedBuffer.create(math.prod(shape) * np.dtype(dtype).itemsize)
+        memory = mmap.mmap(buffer.fd, buffer.n_bytes)
+        array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory)
+        key = next(self._keys)
+        self._lent[key] = _Lent(os.dup(buffer.fd), buffer.n_bytes, address_of(array))
+        # All views of the array refer to the mapping, not to the array: whoever has rows in it keeps it.
+        weakref.finalize(memory, self._take_back, key)
+        buffer.close()
+        return array
+
+    def place(self, X: np.ndarray[Any, Any]) -> Place:
+        """Say where workers find `X`, and copy it there if it must be.
 
         The layout keeps the memory order and the strides of `X`: BLAS takes another path for another layout, and the
         answer may then differ in the last bit.
@@ -44,49 +97,66 @@ class SharedRows:
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ArrayLayout
+            It must stay alive, and its values the same, until the workers have answered.
 
         Raises
         ------
         OSError
-            Where there is not enough memory.
+            Where there is not enough memory for a copy.
         """
-        offset, n_bytes = _extent(X)
-        self._make_room(n_bytes)
-        return ArrayLayout(X.dtype.str, X.shape, X.strides, offset, bool(X.flags.writeable))
+        layout = ArrayLayout(X.dtype.str, X.shape, X.strides, address_of(X), bool(X.flags.writeable))
+        before, n_bytes = extent(X.shape, X.strides, X.itemsize)
+        begin = layout.offset - before
+        for key, lent in self._lent.copy().items():
+            if lent.address <= begin and begin + n_bytes <= lent.address + lent.n_bytes:
+                return Place(key, layout._replace(offset=layout.offset - lent.address))
+        if self.memory_fd is not None:
+            return Place(None, layout)
+        layout = layout._replace(offset=before)
+        layout._replace(writeable=True).array(self._room(n_bytes))[...] = X
+        return Place(self._copy_key, layout)
 
-    def array(self, layout: ArrayLayout) -> np.ndarray[Any, Any]:
-        """Return the array that lies so in the memory now, to be written to."""
-        assert self.buffer is not None
-        return layout._replace(writeable=True).array(self.buffer)
-
-    def show(self, worker: WorkerHandle) -> None:
-        """Send the memory to a worker, unless it has it."""
-        if worker.rows_generation != self.generation and self.buffer is not None:
-            send(worker.connection, ("rows", self.buffer.n_bytes))
-            reduction.send_handle(worker.connection, self.buffer.fd, worker.pid)
-            worker.rows_generation = self.generation
+    def show(self, worker: WorkerHandle, place: Place) -> None:
+        """Send the memory of a place to a worker, unless the worker can reach it, and let it forget what is gone."""
+        here = {*self._lent, self._copy_key}
+        for gone in worker.shown - here:
+            send(worker.connection, ("forget", gone))
+        worker.shown &= here
+        key = place.buffer
+        if key is None or key in worker.shown:
+            return
+        if key in self._lent:
+            fd, n_bytes, _ = self._lent[key]
+        else:
+            assert self._copy is not None
+            fd, n_bytes = self._copy.fd, self._copy.n_bytes
+        send(worker.connection, ("rows", key, n_bytes))
+        reduction.send_handle(worker.connection, fd, worker.pid)
+        worker.shown.add(key)
 
     def close(self) -> None:
-        """Give the memory back. May be called again."""
-        if self.buffer is not None:
-            self.buffer.close()
-            self.buffer = None
+        """Give back all memory but that of arrays that are still in use. May be called again."""
+        for key in tuple(self._lent):
+            self._take_back(key)
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+        if self.memory_fd is not None:
+            os.close(self.memory_fd)
+            self.memory_fd = None
 
-    def _make_room(self, n_bytes: int) -> None:
-        before = self.buffer
-        self.buffer = None  # should there be no memory for a larger one, the old one is closed already
-        self.buffer = grown(before, n_bytes)
-        if self.buffer is not before:
-            self.generation += 1
+    def _room(self, n_bytes: int) -> SharedBuffer:
+        """Return memory for a copy, kept from call to call."""
+        before, self._copy = (
+            self._copy,
+            None,
+        )  # should there be no memory for a larger one, the old one is closed already
+        self._copy = grown(before, n_bytes)
+        if self._copy is not before:
+            self._copy_key = next(self._keys)
+        return self._copy
 
-
-def _extent(X: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """Return the offset of the first element in the smallest memory that holds all of `X`, and its size, in bytes."""
-    steps = [(length - 1) * stride for length, stride in zip(X.shape, X.strides, strict=True)]
-    before = -sum(step for step in steps if step < 0)
-    after = sum(step for step in steps if step > 0)
-    return before, before + after + X.itemsize
+    def _take_back(self, key: int) -> None:
+        lent = self._lent.pop(key, None)
+        if lent is not None:
+            os.close(lent.fd)

@@ -63,8 +63,9 @@ def run_template(
 
 
 def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s: float, pids: set[int]) -> None:
-    _, control_bytes = receive(connection)
+    _, control_bytes, readable = receive(connection)
     control_fd = reduction.recv_handle(connection)
+    memory_fd = reduction.recv_handle(connection) if readable else None
     try:
         estimator = _load(connection.recv_bytes(), inner_threads)
     except BaseException as error:
@@ -88,7 +89,8 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
                 if pid == 0:
                     connection.close()
                     control = SharedBuffer(control_fd, control_bytes)
-                    _work_and_exit(partial(Worker, Connection(socket_fd), estimator, control, message[1], spin_s))
+                    worker = partial(Worker, Connection(socket_fd), estimator, control, message[1])
+                    _work_and_exit(partial(worker, spin_s=spin_s, memory_fd=memory_fd))
                 os.close(socket_fd)
                 pids.add(pid)
                 send(connection, pid)

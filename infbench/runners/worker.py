@@ -7,6 +7,8 @@ import os
 import pickle
 import select
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
+from infbench.runners.caller_memory import read_rows
 from infbench.runners.messages import (
     ARRAY_KINDS,
     LIMIT,
@@ -45,10 +48,19 @@ class Worker:
     spin_s : float
         Seconds for which it looks for its next share before it sleeps. To wake a sleeping process costs its waker some
         100 us, more than many a share takes.
+    memory_fd : int or None
+        For reading the caller's memory.
     """
 
     def __init__(
-        self, connection: Connection, estimator: Any, control: SharedBuffer, index: int, spin_s: float
+        self,
+        connection: Connection,
+        estimator: Any,
+        control: SharedBuffer,
+        index: int,
+        *,
+        spin_s: float,
+        memory_fd: int | None,
     ) -> None:
         self._connection = connection
         self._estimator = estimator
@@ -56,7 +68,8 @@ class Worker:
         self._spin_s = spin_s
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
-        self._rows: SharedBuffer | None = None
+        self._memory_fd = memory_fd
+        self._mapped: dict[int, SharedBuffer] = {}
         self._answers: SharedBuffer | None = None
 
     def serve(self) -> None:
@@ -74,31 +87,39 @@ class Worker:
             message = receive(self._connection)
             if isinstance(message, Share):
                 self._connection.send_bytes(self._compute(message))
+            elif message[0] == "rows":
+                _, key, n_bytes = message
+                self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), n_bytes)
             else:
-                if self._rows is not None:
-                    self._rows.close()
-                self._rows = SharedBuffer(reduction.recv_handle(self._connection), message[1])
+                self._mapped.pop(message[1]).close()
 
     def _compute(self, share: Share) -> bytes:
         at = share.start
         try:
-            X = self._take_rows(share)
+            rows = self._find_rows(share)
             call = getattr(self._estimator, share.method)
             answers = []
             while at < share.stop and at < self._words[LIMIT]:
-                self._words[NEXT] = at + 1
                 first = at * share.batch_size - share.first_row
-                answers.append(call(take(X, first, first + share.batch_size)))
+                X = rows(first, first + share.batch_size)
+                if at >= self._words[LIMIT]:
+                    break  # taken over while it was being read
+                self._words[NEXT] = at + 1
+                answers.append(call(X))
                 at += 1
             return pickle.dumps(self._hand_over(at, answers), pickle.HIGHEST_PROTOCOL)
         except BaseException as error:
             return pickle.dumps(Done(at, error=exception_to_bytes(error)))
 
-    def _take_rows(self, share: Share) -> Any:
-        if share.layout is None:
-            return pickle.loads(self._connection.recv_bytes())
-        assert self._rows is not None  # the caller sends the memory before the first share that lies in it
-        return share.layout.array(self._rows)
+    def _find_rows(self, share: Share) -> Callable[[int, int], Any]:
+        """Return what gives the rows from one up to another, counted from the share's first row."""
+        if share.place is None:
+            return partial(take, pickle.loads(self._connection.recv_bytes()))
+        buffer, layout = share.place
+        if buffer is not None:
+            return partial(take, layout.array(self._mapped[buffer]))
+        assert self._memory_fd is not None  # or the caller would not name its memory
+        return partial(read_rows, self._memory_fd, layout)
 
     def _hand_over(self, at: int, answers: list[Any]) -> Done:
         if not answers:
