@@ -125,3 +125,10 @@ class SparseRows(Rows):
         from scipy import sparse
 
         return sparse.csr_matrix(X)
+
+
+class Identity:
+    """Returns its rows themselves, not a copy."""
+
+    def transform(self, X):
+        return X

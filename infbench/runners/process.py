@@ -194,7 +194,7 @@ class ProcessRunner(Runner):
         try:
             if share.place is not None:
                 self._rows.show(worker, share.place)
-            send(worker.connection, share)
+            send(worker.connection, share.to_message())
             if held.pickled is not None:
                 worker.connection.send_bytes(held.pickled)
         except OSError:
@@ -245,7 +245,7 @@ class ProcessRunner(Runner):
         held = call.held.get(worker.index)
         try:
             message = receive(worker.connection)
-            if not isinstance(message, Done):
+            if message[0] == "answers":
                 worker.take_answers(message[1])
                 message = receive(worker.connection)
         except (EOFError, OSError):
@@ -253,7 +253,7 @@ class ProcessRunner(Runner):
             return False
         worker.busy = False
         if held is not None:
-            call.finish(held, message)
+            call.finish(held, Done.from_message(message))
         return True
 
     def _heal(self, worker: WorkerHandle, call: Call) -> None:

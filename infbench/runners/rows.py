@@ -105,6 +105,8 @@ class SharedRows:
             Where there is not enough memory for a copy.
         """
         layout = ArrayLayout(X.dtype.str, X.shape, X.strides, address_of(X), bool(X.flags.writeable))
+        if self.memory_fd is not None and not self._lent:
+            return Place(None, layout)
         before, n_bytes = extent(X.shape, X.strides, X.itemsize)
         begin = layout.offset - before
         for key, lent in self._lent.copy().items():

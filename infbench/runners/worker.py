@@ -17,7 +17,7 @@ import numpy as np
 
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import read_rows
+from infbench.runners.caller_memory import RowReader
 from infbench.runners.messages import (
     ARRAY_KINDS,
     LIMIT,
@@ -85,8 +85,8 @@ class Worker:
             while time.perf_counter() < spin_until_s and not self._poll.poll(0):
                 pass
             message = receive(self._connection)
-            if isinstance(message, Share):
-                self._connection.send_bytes(self._compute(message))
+            if message[0] == "share":
+                self._connection.send_bytes(self._compute(Share.from_message(message)))
             elif message[0] == "rows":
                 _, key, n_bytes = message
                 self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), n_bytes)
@@ -107,9 +107,10 @@ class Worker:
                 self._words[NEXT] = at + 1
                 answers.append(call(X))
                 at += 1
-            return pickle.dumps(self._hand_over(at, answers), pickle.HIGHEST_PROTOCOL)
+            done = self._hand_over(at, answers)
+            return pickle.dumps(done.to_message(), pickle.HIGHEST_PROTOCOL)
         except BaseException as error:
-            return pickle.dumps(Done(at, error=exception_to_bytes(error)))
+            return pickle.dumps(Done(at, error=exception_to_bytes(error)).to_message())
 
     def _find_rows(self, share: Share) -> Callable[[int, int], Any]:
         """Return what gives the rows from one up to another, counted from the share's first row."""
@@ -119,7 +120,7 @@ class Worker:
         if buffer is not None:
             return partial(take, layout.array(self._mapped[buffer]))
         assert self._memory_fd is not None  # or the caller would not name its memory
-        return partial(read_rows, self._memory_fd, layout)
+        return RowReader(self._memory_fd, layout)
 
     def _hand_over(self, at: int, answers: list[Any]) -> Done:
         if not answers:
