@@ -17,6 +17,17 @@ hypothesis.settings.load_profile("infbench")
 GRACE_S = 2.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make test PYTEST_ARGS=--full` takes."""
+    parser.addoption("--full", action="store_true", help="repeat every fault as often as issues ask, for half an hour")
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], range]:
+    """Give the rounds of a test that repeats something: a few usually, many with ``--full``."""
+    return lambda few, many: range(many if request.config.getoption("full") else few)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """Keep everything that the tests make apart from what others make on the same machine."""

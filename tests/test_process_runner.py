@@ -19,6 +19,7 @@ import pytest
 from estimators import (
     Dies,
     FailsToLoad,
+    Raises,
     RaisesLocal,
     RaisesNamed,
     Rows,
@@ -60,16 +61,28 @@ class TestDeath:
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
             assert not set(old) & set(worker_pids(runner))
 
-    def test_busy_worker_at_a_random_moment(self):
+    def test_busy_worker_at_a_random_moment(self, start_method, times):
         generator = random.Random(0)
-        with infbench.ProcessRunner(Slow(0.002), n_processes=2) as runner:
+        with infbench.ProcessRunner(Slow(0.002), n_processes=2, start_method=start_method) as runner:
             runner.predict(ROWS, batch_size=10)
-            for _ in range(20):
+            for _ in times(10, 200):
                 killer = threading.Timer(generator.uniform(0, 0.06), os.kill, (worker_pids(runner)[0], signal.SIGKILL))
                 killer.start()
                 np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
                 killer.join()
                 np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+    def test_two_busy_workers_at_once(self, start_method):
+        with infbench.ProcessRunner(Slow(0.01), n_processes=3, start_method=start_method) as runner:
+            old = worker_pids(runner)
+            killers = [threading.Timer(0.05, os.kill, (pid, signal.SIGKILL)) for pid in old]
+            for killer in killers:
+                killer.start()
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            for killer in killers:
+                killer.join()
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            assert not set(old) & set(worker_pids(runner))
 
     def test_rows_that_kill_are_tried_twice_and_named(self, start_method):
         with infbench.ProcessRunner(Dies(), n_processes=2, start_method=start_method) as runner:
@@ -103,6 +116,15 @@ class TestErrors:
             assert isinstance(raised.value.__cause__, WorkerTraceback)
             assert "estimators.py" in str(raised.value.__cause__)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+
+    def test_leave_the_next_answer_exact(self, start_method):
+        with infbench.ProcessRunner(Raises(), n_processes=2, start_method=start_method) as runner:
+            for index in range(100):
+                marked = ROWS.copy()
+                marked[(index * 37) % len(ROWS), 0] = -1
+                with pytest.raises(ZeroDivisionError, match="a marked row"):
+                    runner.predict(marked, batch_size=10)
+                np.testing.assert_array_equal(runner.predict(ROWS[index:], batch_size=10), ROWS[index:, 0])
 
     def test_estimator_that_cannot_be_pickled(self, nothing_left_behind):
         estimator = Rows()
@@ -172,16 +194,63 @@ class TestUse:
             assert time.monotonic() < deadline_s
             time.sleep(0.01)
 
-    def test_nothing_grows(self):
+    def test_nothing_grows(self, start_method, times):
         process = psutil.Process()
         counts = set()
-        for index in range(30):
-            with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+        for index in times(12, 1_000):
+            with infbench.ProcessRunner(Rows(), n_processes=2, start_method=start_method) as runner:
                 for _ in range(20):
                     runner.predict(ROWS, batch_size=50)
             if index > 2:
                 counts.add((process.num_fds(), process.num_threads()))
         assert len(counts) == 1
+
+    def test_memory_does_not_grow_from_call_to_call(self, times):
+        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            worker = psutil.Process(worker_pids(runner)[0])
+            for _ in range(500):
+                runner.predict(ROWS, batch_size=50)
+            before = [(p.memory_full_info().uss, p.num_fds()) for p in (psutil.Process(), worker)]
+            for _ in times(2_000, 10_000):
+                runner.predict(ROWS, batch_size=50)
+            after = [(p.memory_full_info().uss, p.num_fds()) for p in (psutil.Process(), worker)]
+        for (uss_before, fds_before), (uss_after, fds_after) in zip(before, after, strict=True):
+            assert fds_after == fds_before
+            assert uss_after - uss_before < 1_000_000  # 500 bytes a call would be more
+
+
+SMALL_SHM = """
+import numpy as np
+import infbench
+from estimators import Rows
+
+if __name__ == "__main__":
+    X = np.arange(4_000_000.0).reshape(-1, 2)  # 32 MB, and as many again in answers of the workers
+    with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+        runner.takes_over = False
+        assert (runner.predict(X, batch_size=100_000) == X[:, 0]).all()
+        Y = runner.empty(X.shape)
+        Y[...] = X
+        assert (runner.predict(Y, batch_size=100_000) == X[:, 0]).all()
+    print("right")
+"""
+
+
+def test_small_shared_memory_folder_does_not_matter(tmp_path):
+    """A container's /dev/shm has 64 MB often, and writing past its end kills a process by SIGBUS."""
+    unshare = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
+    if subprocess.run(
+        [*unshare, "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", "/dev/shm"], capture_output=True
+    ).returncode:
+        pytest.skip("this system lets nobody mount a file system of their own, not even in a namespace")
+    script = tmp_path / "caller.py"
+    script.write_text(SMALL_SHM)
+    command = f"mount -t tmpfs -o size=8m tmpfs /dev/shm && exec {sys.executable} {script}"
+    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+    run = subprocess.run(
+        [*unshare, "sh", "-c", command], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "right\n", "")
 
 
 CALLER = """
@@ -223,8 +292,8 @@ def wait_until_gone(pids, within_s):
 @pytest.mark.leaves_behind("files", reason="a killed process cannot remove the folder of multiprocessing's fork server")
 @pytest.mark.parametrize("state", ["busy", "idle"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state):
-    with start_caller(tmp_path, "forkserver", state) as caller:
+def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start_method):
+    with start_caller(tmp_path, start_method, state) as caller:
         pids = [int(pid) for pid in caller.stdout.readline().split()]
         time.sleep(0.3)
         caller.send_signal(number)
