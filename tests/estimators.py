@@ -132,3 +132,16 @@ class Identity:
 
     def transform(self, X):
         return X
+
+
+class SlowElsewhere(Rows):
+    """Takes its time for a batch, and more of it in every process but the one that it was made in."""
+
+    def __init__(self, seconds, seconds_elsewhere):
+        self.home = os.getpid()
+        self.seconds = seconds
+        self.seconds_elsewhere = seconds_elsewhere
+
+    def predict(self, X):
+        time.sleep(self.seconds if os.getpid() == self.home else self.seconds_elsewhere)
+        return X[:, 0].copy()

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 RUNNERS = {
     "serial": "infbench.runners.serial:SerialRunner",
     "process": "infbench.runners.process:ProcessRunner",
+    "forest": "infbench.runners.forest:ForestRunner",
+    "auto": "infbench.runners.auto:AutoRunner",
     "pool": "infbench.runners.pool:PoolRunner",
+    "pool_per_task": "infbench.runners.pool:PoolPerTaskRunner",
+    "futures": "infbench.runners.futures:FuturesRunner",
+    "threads": "infbench.runners.threads:ThreadsRunner",
     "native": "infbench.runners.native:NativeRunner",
-    "loky": "infbench.runners.loky:LokyRunner",
+    "loky": "infbench.runners.joblib_backends:LokyRunner",
+    "threading": "infbench.runners.joblib_backends:ThreadingRunner",
 }
 """Name -> ``module:class``. The module is imported when the runner is asked for, not before."""
 

@@ -52,15 +52,12 @@ class PoolRunner(Runner):
         start_method: str | None = None,
     ) -> None:
         super().__init__(estimator, n_processes, inner_threads=inner_threads)
-        available = multiprocessing.get_all_start_methods()
-        if start_method is not None and start_method not in available:
-            raise UnknownNameError("start_method", start_method, available)
-        self.start_method = start_method or ("forkserver" if "forkserver" in available else "spawn")
+        self.start_method = check_start_method(start_method)
 
     def _start(self) -> None:
         context = multiprocessing.get_context(self.start_method)
         self._pool: multiprocessing.pool.Pool = context.Pool(
-            self.n_processes, initializer=_keep, initargs=(self.estimator, self.inner_threads)
+            self.n_processes, initializer=keep, initargs=(self.estimator, self.inner_threads)
         )
 
     def _close(self) -> None:
@@ -68,20 +65,69 @@ class PoolRunner(Runner):
         self._pool.join()
 
     def _run(self, method: str, batches: Batches) -> Any:
-        return join(self._pool.map(_compute, [(method, packed(batch)) for batch in batches], chunksize=1))
+        tasks = [(method, packed(batch)) for batch in batches]
+        return join(self._pool.map(compute_with_kept, tasks, chunksize=1))
+
+
+class PoolPerTaskRunner(PoolRunner):
+    """As `PoolRunner`, but the estimator travels with every batch: what people write first, shown for comparison.
+
+    Parameters
+    ----------
+    estimator, n_processes, inner_threads, start_method
+        See `PoolRunner`.
+    """
+
+    name: ClassVar[str] = "pool_per_task"
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context(self.start_method)
+        self._pool = context.Pool(self.n_processes, initializer=keep, initargs=(None, self.inner_threads))
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        tasks = [(self.estimator, method, packed(batch)) for batch in batches]
+        return join(self._pool.starmap(_compute, tasks, chunksize=1))
+
+
+def check_start_method(start_method: str | None) -> str:
+    """Return a start method of multiprocessing: the one given, or the safe one of this system.
+
+    Parameters
+    ----------
+    start_method : str or None
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UnknownNameError
+    """
+    available = multiprocessing.get_all_start_methods()
+    if start_method is not None and start_method not in available:
+        raise UnknownNameError("start_method", start_method, available)
+    return start_method or ("forkserver" if "forkserver" in available else "spawn")
 
 
 _estimator: Any = None
 
 
-def _keep(estimator: Any, inner_threads: int | None) -> None:
+def keep(estimator: Any, inner_threads: int | None) -> None:
+    """Prepare a worker: keep the estimator, limit the threads, and leave Ctrl-C to the caller.
+
+    Ctrl-C reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
+    """
     global _estimator
-    # Ctrl-C reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _estimator = estimator
     InnerThreads(inner_threads).limited().__enter__()  # for as long as the worker lives
 
 
-def _compute(task: tuple[str, Any]) -> Any:
-    method, batch = task
-    return getattr(_estimator, method)(batch)
+def compute_with_kept(task: tuple[str, Any]) -> Any:
+    """Compute a batch with the estimator that `keep` was given."""
+    return _compute(_estimator, *task)
+
+
+def _compute(estimator: Any, method: str, batch: Any) -> Any:
+    return getattr(estimator, method)(batch)

@@ -1,0 +1,168 @@
+"""The runner that is fastest for the call at hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from typing import Any, ClassVar, NamedTuple
+
+from infbench.runners import make_runner
+from infbench.runners.base import Runner
+from infbench.runners.batches import Batches
+from infbench.runners.forest import is_forest
+
+_MARGIN = 0.95
+"""Another runner than the serial one must promise this share of its time or less: costs are measured, not known."""
+
+_FOREST_ROWS = 1_000
+"""With more rows in a batch, sharing out rows has always been the better way for a forest."""
+
+_MANY = 4
+"""So many batches for each process tell what a batch costs, and what a call costs besides."""
+
+_LEAST_CALLS, _LEAST_S, _MOST_S = 4, 0.005, 0.1
+"""Each is measured so many times and for so long at least, and no more once it has taken the most. The best counts:
+whatever else happens on the machine only adds."""
+
+
+class Shape(NamedTuple):
+    """Calls that cost about the same for each batch.
+
+    `n_batches` counts up to four for each process; `n_rows_log2` is the binary logarithm of a batch's rows, rounded up.
+    """
+
+    method: str
+    n_batches: int
+    n_rows_log2: int
+
+
+class Cost(NamedTuple):
+    """What a runner costs, in seconds: `call_s` for each call and `batch_s` for each batch.
+
+    Where batches are computed side by side, a round of them counts as full: with 2 processes, 3 batches as 4.
+    """
+
+    call_s: float
+    batch_s: float
+
+
+class AutoRunner(Runner):
+    """Measures what the estimator costs, in each way, and then takes the fastest way for each call.
+
+    It chooses among the runners ``serial``, ``threads``, ``process`` and, for a forest, ``forest``. All of them give
+    the same answer, so a choice shows in nothing but the time.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator, picklable.
+    n_processes : int or None, default=None
+        How many processes, or threads, may compute.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads in each process.
+
+    Attributes
+    ----------
+    costs : dict of Shape to dict of str to Cost
+        For each kind of call the costs of each runner that could compute it, measured with the rows of the first such
+        call.
+    chosen : str or None
+        The runner that computed the last call.
+
+    Notes
+    -----
+    The first call of each kind takes longer, as it computes some of its batches in every way, several times: up to
+    half a second, or several times as long as the call itself where that is more, and the time to start what was not
+    needed before.
+
+    Examples
+    --------
+    >>> import infbench
+    >>> X = infbench.make_data(n_samples=1_000, n_features=20)
+    >>> with AutoRunner(infbench.make_model("dummy"), n_processes=2) as runner:
+    ...     answer = runner.predict(X, batch_size=500)
+    ...     runner.chosen
+    'serial'
+    """
+
+    name: ClassVar[str] = "auto"
+
+    def _start(self) -> None:
+        self.costs: dict[Shape, dict[str, Cost]] = {}
+        self.chosen: str | None = None
+        self._choices: dict[tuple[str, int, int], str] = {}
+        self._runners: dict[str, Runner] = {}
+        self._open = ExitStack()
+
+    def _close(self) -> None:
+        self._open.close()
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        call = method, batches.n_samples, batches.batch_size
+        if call not in self._choices:
+            self._choices[call] = self._choose(method, batches)
+        self.chosen = self._choices[call]
+        runner = self._runner(self.chosen)
+        runner.takes_over = self.takes_over
+        return runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+
+    def _choose(self, method: str, batches: Batches) -> str:
+        ways = self._ways(batches)
+        if len(ways) == 1:
+            return ways[0]
+        n_batches = len(batches)
+        n_rows = min(batches.batch_size, batches.n_samples)
+        shape = Shape(method, min(n_batches, _MANY * self.n_processes), (n_rows - 1).bit_length())
+        if shape not in self.costs:
+            self.costs[shape] = {name: self._measure(name, method, batches) for name in ways}
+        seconds = {
+            name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s
+            for name, cost in self.costs[shape].items()
+        }
+        seconds["serial"] *= _MARGIN
+        return min(seconds, key=seconds.__getitem__)
+
+    def _ways(self, batches: Batches) -> list[str]:
+        """Return the runners that can be of use, the serial one first."""
+        ways = ["serial"]
+        if self.n_processes > 1:
+            if len(batches) > 1:
+                ways += ["threads", "process"]
+            if batches.batch_size <= _FOREST_ROWS and is_forest(self.estimator):
+                ways.append("forest")
+        return ways
+
+    def _n_counted(self, name: str, n_batches: int) -> int:
+        if name in {"serial", "forest"}:
+            return n_batches
+        return math.ceil(n_batches / self.n_processes) * self.n_processes
+
+    def _measure(self, name: str, method: str, batches: Batches) -> Cost:
+        """Find a runner's costs: of a round of batches, and of several rounds."""
+        runner = self._runner(name)
+        n_few, n_many = (min(len(batches), n) for n in (self.n_processes, _MANY * self.n_processes))
+        few_s = _seconds(runner, method, batches.take(0, n_few), batches.batch_size)
+        if n_many == n_few:
+            return Cost(0.0, few_s / self._n_counted(name, n_few))
+        many_s = _seconds(runner, method, batches.take(0, n_many), batches.batch_size)
+        n_few, n_many = self._n_counted(name, n_few), self._n_counted(name, n_many)
+        batch_s = max(0.0, (many_s - few_s) / (n_many - n_few)) if n_many > n_few else many_s / n_many
+        return Cost(max(0.0, many_s - n_many * batch_s), batch_s)
+
+    def _runner(self, name: str) -> Runner:
+        if name not in self._runners:
+            n_processes = None if name == "serial" else self.n_processes
+            runner = make_runner(name, self.estimator, n_processes=n_processes, inner_threads=self.inner_threads)
+            self._runners[name] = self._open.enter_context(runner)
+        return self._runners[name]
+
+
+def _seconds(runner: Runner, method: str, X: Any, batch_size: int) -> float:
+    runner.run(method, X, batch_size=batch_size)  # the first call may start things
+    durations_s: list[float] = []
+    while sum(durations_s) < _LEAST_S or (len(durations_s) < _LEAST_CALLS and sum(durations_s) < _MOST_S):
+        begun_s = time.perf_counter()
+        runner.run(method, X, batch_size=batch_size)
+        durations_s.append(time.perf_counter() - begun_s)
+    return min(durations_s)

@@ -1,0 +1,116 @@
+"""joblib's own processes and threads, as its documentation shows them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import joblib
+
+from infbench.errors import RunnerError
+from infbench.runners.base import Runner
+from infbench.runners.batches import Batches, join, packed
+from infbench.runners.inner_threads import InnerThreads
+
+
+class _JoblibRunner(Runner):
+    """Hands each batch to a reused ``joblib.Parallel``."""
+
+    def _start(self) -> None:
+        with self._backend():
+            self._parallel = joblib.Parallel(n_jobs=self.n_processes)
+        self._parallel.__enter__()
+
+    def _close(self) -> None:
+        self._parallel.__exit__(None, None, None)
+
+    def _backend(self) -> Any:
+        """Return the context in which ``joblib.Parallel`` finds its backend."""
+        raise NotImplementedError
+
+    def _sent(self, batch: Any) -> Any:
+        """Return a batch as it is handed to joblib."""
+        return batch
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        call = joblib.delayed(_compute)
+        try:
+            answers = self._parallel(
+                call(self.estimator, method, self._sent(batch), self.inner_threads) for batch in batches
+            )
+        except BaseException:
+            # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
+            self._close()
+            self._start()
+            raise
+        if len(answers) != len(batches):
+            raise RunnerError(f"joblib returned {len(answers)} answers for {len(batches)} batches")
+        return join(answers)
+
+
+class LokyRunner(_JoblibRunner):
+    """Hands each batch to ``joblib.Parallel`` with the loky backend.
+
+    The estimator is an argument of every task: joblib dumps large arrays in it to a memory map, and the rest is pickled
+    with each batch.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator, picklable.
+    n_processes : int or None, default=None
+        joblib's ``n_jobs``. The caller waits for them.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads in each worker.
+
+    Notes
+    -----
+    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
+    differ from the serial ones in the last bit.
+    """
+
+    name: ClassVar[str] = "loky"
+
+    def _backend(self) -> Any:
+        options = {} if self.inner_threads is None else {"inner_max_num_threads": self.inner_threads}
+        return joblib.parallel_backend("loky", n_jobs=self.n_processes, **options)
+
+    def _sent(self, batch: Any) -> Any:
+        return packed(batch)
+
+    def _close(self) -> None:
+        # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
+        self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
+        super()._close()
+
+
+class ThreadingRunner(_JoblibRunner):
+    """Hands each batch to ``joblib.Parallel`` with the threading backend.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator whose methods may be called from several threads.
+    n_processes : int or None, default=None
+        joblib's ``n_jobs``. The caller waits for them.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads of each thread.
+    """
+
+    name: ClassVar[str] = "threading"
+
+    def _start(self) -> None:
+        self._inner_threads = InnerThreads(self.inner_threads)
+        super()._start()
+
+    def _backend(self) -> Any:
+        return joblib.parallel_backend("threading", n_jobs=self.n_processes)
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        # BLAS has one limit for the whole process, which a thread would lift while others still compute.
+        with self._inner_threads.limited():
+            return super()._run(method, batches)
+
+
+def _compute(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
+    with InnerThreads(inner_threads).limited():
+        return getattr(estimator, method)(batch)

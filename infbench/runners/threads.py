@@ -1,0 +1,47 @@
+"""Threads of this process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from infbench.runners.base import Runner
+from infbench.runners.batches import Batches, join
+from infbench.runners.inner_threads import InnerThreads
+
+
+class ThreadsRunner(Runner):
+    """Maps the batches over a `concurrent.futures.ThreadPoolExecutor`.
+
+    Nothing is copied and nothing is pickled, but only what releases Python's global lock runs at the same time.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator whose methods may be called from several threads.
+    n_processes : int or None, default=None
+        Threads of the pool. The caller waits for them.
+    inner_threads : int or None, default=1
+        BLAS and OpenMP threads of each of them.
+    """
+
+    name: ClassVar[str] = "threads"
+
+    def _start(self) -> None:
+        self._inner_threads = InnerThreads(self.inner_threads)
+        self._pool = ThreadPoolExecutor(self.n_processes, thread_name_prefix="infbench")
+
+    def _close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        call = getattr(self.estimator, method)
+
+        def compute(batch: Any) -> Any:
+            # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
+            with self._inner_threads.limited():
+                return call(batch)
+
+        # BLAS has one limit for the whole process, which the threads would lift while others still compute.
+        with self._inner_threads.limited():
+            return join(list(self._pool.map(compute, batches)))

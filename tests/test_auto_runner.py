@@ -1,0 +1,73 @@
+"""The runner that chooses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contracts import check_answer
+from estimators import Slow, SlowElsewhere
+
+import infbench
+from infbench.runners import make_runner
+
+ROWS = np.arange(4_000.0).reshape(2_000, 2)
+
+
+def auto(estimator, n_processes=2):
+    return make_runner("auto", estimator, n_processes=n_processes)
+
+
+def test_what_costs_nothing_stays_here():
+    with auto(infbench.make_model("dummy", n_features=2)) as runner:
+        check_answer(runner, "predict", ROWS, 1_000)
+        assert runner.chosen == "serial"
+
+
+def test_what_waits_is_done_side_by_side():
+    with auto(Slow(0.005)) as runner:
+        check_answer(runner, "predict", ROWS, 200)
+        assert runner.chosen in {"process", "threads"}
+
+
+def test_what_only_this_process_does_well_stays_here():
+    with auto(SlowElsewhere(0.002, 0.05)) as runner:
+        check_answer(runner, "predict", ROWS, 1_000)
+        assert runner.chosen in {"serial", "threads"}
+
+
+def test_single_row_of_a_forest_is_shared_out():
+    X = infbench.make_data(n_samples=1, n_features=20)
+    with auto(infbench.make_model("random_forest")) as runner:
+        check_answer(runner, "predict_proba", X, 1)
+        assert runner.chosen == "forest"
+
+
+def test_single_batch_of_anything_else_and_a_single_process_need_no_measurement():
+    with auto(Slow(0.001)) as runner:
+        check_answer(runner, "predict", ROWS, 2_000)
+        assert (runner.chosen, runner.costs) == ("serial", {})
+    with auto(Slow(0.001), n_processes=1) as runner:
+        check_answer(runner, "predict", ROWS, 100)
+        assert (runner.chosen, runner.costs) == ("serial", {})
+
+
+def test_costs_are_kept_by_kind_of_call():
+    with auto(Slow(0.001)) as runner:
+        for batch_size in (500, 490, 100):
+            runner.predict(ROWS, batch_size=batch_size)
+        runner.predict(ROWS[:1_500], batch_size=100)
+        assert [tuple(shape) for shape in runner.costs] == [("predict", 4, 9), ("predict", 5, 9), ("predict", 8, 7)]
+        for costs in runner.costs.values():
+            assert list(costs) == ["serial", "threads", "process"]
+            # What waits a millisecond for each batch costs a millisecond for each batch.
+            assert 0.001 <= costs["serial"].batch_s < 0.01
+            assert min(min(cost) for cost in costs.values()) >= 0
+
+
+@pytest.mark.parametrize("model", ["random_forest", "logistic_regression", "mlp"])
+def test_answers_equal_the_serial_ones_whatever_is_chosen(model):
+    X = infbench.make_data(n_samples=500, n_features=20)
+    with auto(infbench.make_model(model)) as runner:
+        for method in ("predict", "predict_proba"):
+            for batch_size in (50, 250, 500):
+                check_answer(runner, method, X, batch_size)
