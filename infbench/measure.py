@@ -30,6 +30,9 @@ _SAMPLE_S = 0.01
 _ROUNDING = 1e3
 """How many units of the last place a runner that is not bit-exact may be off: sums in another order, no more."""
 
+_MOST_ROUNDING = 0.01
+"""But never more than this: a thousand units of the last place of a float16 are the whole number."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -290,6 +293,12 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
         for one, other in zip(expected, got, strict=True):
             check_same_answer(one, other, bit_exact=bit_exact)
         return
+    if hasattr(expected, "iloc"):
+        # The values alone show neither the labels nor the types of single columns.
+        if not all(one.equals(other) for one, other in zip(expected.axes, got.axes, strict=True)):
+            raise AnswerMismatchError("the answer has other labels of rows or columns than the serial one")
+        if not np.array_equal(expected.dtypes, got.dtypes):
+            raise AnswerMismatchError("the answer has columns of another dtype than the serial one")
     if hasattr(expected, "tocsr"):
         expected, got = expected.toarray(), got.toarray()
     one, other = np.asarray(expected), np.asarray(got)
@@ -300,7 +309,7 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
     if bit_exact or one.dtype.kind not in "fc":
         differs = (one != other) & ~((one != one) & (other != other))  # a NaN is not equal to itself
     else:
-        tolerance = _ROUNDING * np.finfo(one.dtype).eps
+        tolerance = min(_ROUNDING * float(np.finfo(one.dtype).eps), _MOST_ROUNDING)
         differs = ~np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
     if np.any(differs):
         row = int(np.argwhere(differs)[0][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -33,19 +34,21 @@ fill()
 figures = [tree_pss_bytes() - before]
 filled, tell_filled = os.pipe()
 wait, end = os.pipe()
+pids = []
 for _ in range(3):
-    if os.fork() == 0:
+    if (pid := os.fork()) == 0:
         os.close(end)
         fill()
         os.write(tell_filled, b"x")
         os.read(wait, 1)  # until the root has closed its end
         os._exit(0)
+    pids.append(pid)
 for _ in range(3):
     os.read(filled, 1)
 figures.append(tree_pss_bytes() - before)
 os.close(end)
-for _ in range(3):
-    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # it has ended; nobody has taken notice
+for pid in pids:
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it has ended; nobody has taken notice
 figures.append(tree_pss_bytes() - before)
 for _ in range(3):
     os.wait()
@@ -81,6 +84,15 @@ def test_tree_grows_by_what_a_descendant_allocates(program):
     assert with_all > of_the_child
     # The child's interpreter goes too, and pages that both shared are ours alone from now on.
     assert 40 * MB <= with_all - tree_pss_bytes() <= 100 * MB
+
+
+def test_page_that_processes_share_counts_once():
+    run = subprocess.run([sys.executable, "-c", SHARED], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    alone, with_three_children, with_three_dead_ones = json.loads(run.stdout)
+    assert 39 * MB <= alone <= 50 * MB
+    assert 39 * MB <= with_three_children <= 70 * MB  # and not 160
+    assert 39 * MB <= with_three_dead_ones <= 50 * MB
 
 
 def test_tree_is_this_process_unless_somebody_says_otherwise():
