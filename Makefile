@@ -45,7 +45,7 @@ preview: .venv/.bench
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory .asv/html $(PORT)
 
 test: .venv/.test
-	$(WITH_PATH) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

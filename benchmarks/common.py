@@ -21,8 +21,8 @@ RELEASE_SET = ("scikit-learn", "numpy", "scipy", "joblib")
 
 MODELS = ["random_forest", "hist_gradient_boosting", "logistic_regression"]
 RUNNERS = ["serial", "process", "pool", "native", "loky"]
-N_SAMPLES = 8_000
-BATCH_SIZE = 1_000
+N_SAMPLES = 4_000
+BATCH_SIZE = 500
 N_FEATURES = 20
 N_PROCESSES = 2
 N_ROUNDS = 9  # asv's interval of the median needs 8 samples at least
@@ -68,7 +68,7 @@ def started(name: str, estimator: Any, n_processes: int = N_PROCESSES) -> Runner
     # A fork of this process finds the libraries loaded, which saves 2 s for each combination of parameters. It is safe
     # as long as nothing here has used OpenMP: asv has only imported the suite, and the estimator comes fitted from
     # `setup_cache`, which ran in another process. How workers start makes no difference to warm figures.
-    options = {"start_method": "fork"} if name in ("process", "pool") else {}
+    options = {"start_method": "fork"} if name in ("process", "forest", "pool") else {}
     return infbench.make_runner(name, estimator, n_processes=n_processes, **options).start()
 
 

@@ -43,6 +43,27 @@ class CostRatio(_Paired):
     track_cost_ratio.version = "1"  # type: ignore[attr-defined]
 
 
+class Sizes(_Paired):
+    """The cost ratio of the process runner by number of rows and rows of a batch: from which batch on it pays."""
+
+    params = (MODELS, [200, 1_000], [20, 100, 500], [N_PROCESSES])
+    param_names = ("model", "n_samples", "batch_size", "n_processes")
+
+    def setup(self, models: dict[str, Any], model: str, n_samples: int, batch_size: int, n_processes: int) -> None:
+        if batch_size >= n_samples:
+            raise NotImplementedError("a single batch, which nobody shares out")
+        self.runner = started("process", models[model], n_processes)
+        self.X = rows(n_samples)
+        self.batch_size = batch_size
+
+    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
+        return self.cost_samples()
+
+    track_cost_ratio.pretty_name = "Cost ratio by rows and batch"  # type: ignore[attr-defined]
+    track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "1"  # type: ignore[attr-defined]
+
+
 class Scaling(_Paired):
     """The cost ratio of the process runner by number of processes."""
 
@@ -51,7 +72,7 @@ class Scaling(_Paired):
 
     def setup(self, models: dict[str, Any], model: str, n_processes: int) -> None:
         self.runner = started("process", models[model], n_processes)
-        self.batch_size = 500
+        self.batch_size = 250
         self.X = rows(16 * self.batch_size)  # as many batches for one process as for any other
 
     def track_cost_ratio(self, *_: Any) -> dict[str, Any]:

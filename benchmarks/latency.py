@@ -8,12 +8,14 @@ from .common import MODELS, RUNNERS, WarmRunner
 
 
 class Latency(WarmRunner):
-    """Seconds for a single batch of few rows: what a request waits for."""
+    """Seconds for a single batch of few rows: what a request waits for. Only ``forest`` shares out a single batch."""
 
-    params = (MODELS, ["serial", "process"], [1, 10, 100, 1_000])
+    params = (MODELS, ["serial", "process", "forest"], [1, 10, 100, 1_000])
     param_names = ("model", "runner", "n_samples")
 
     def setup(self, models: dict[str, Any], model: str, runner: str, n_samples: int) -> None:
+        if runner == "forest" and model != "random_forest":
+            raise NotImplementedError("the forest runner takes forests only")
         self.start(runner, models[model], n_samples, n_samples)
 
     def track_predict_s(self, *_: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from .common import BATCH_SIZE, MODELS, N_PROCESSES, N_SAMPLES, RUNNERS, WarmRun
 
 
 class Throughput(WarmRunner):
-    """Seconds for all rows, in batches of 1,000, by a runner with 2 processes."""
+    """Seconds for all rows, in batches of 500, by a runner with 2 processes."""
 
     params = (MODELS, RUNNERS, [1_000, N_SAMPLES], [BATCH_SIZE], [N_PROCESSES])
     param_names = ("model", "runner", "n_samples", "batch_size", "n_processes")
@@ -16,8 +16,6 @@ class Throughput(WarmRunner):
     def setup(
         self, models: dict[str, Any], model: str, runner: str, n_samples: int, batch_size: int, n_processes: int
     ) -> None:
-        if runner == "loky" and n_samples == batch_size:
-            raise NotImplementedError("a single batch of loky: the dispatch overhead tells what it costs")
         self.start(runner, models[model], n_samples, batch_size, n_processes)
 
     def track_predict_s(self, *_: Any) -> dict[str, Any]:

@@ -179,9 +179,9 @@ REFUSED = POSITIVE_OR_NONE | {
     "logistic_regression, mlp, k_neighbors, svc, pipeline, dummy",
     "--data iris": "unknown data set 'iris', allowed: synthetic, digits, breast_cancer, wine, diabetes",
     "--data wine --n-features 20": "n_features of wine must be 13 or None, got 20",
-    "--runner gpu": "unknown runner 'gpu', allowed: serial, process, pool",
-    "--runner process --runner serial,gpu": "unknown runner 'gpu', allowed: serial, process, pool",
-    "--runner process,": "unknown runner '', allowed: serial, process, pool",
+    "--runner gpu": "unknown runner 'gpu', allowed: serial, process, forest",
+    "--runner process --runner serial,gpu": "unknown runner 'gpu', allowed: serial, process, forest",
+    "--runner process,": "unknown runner '', allowed: serial, process, forest",
     "--method transform": "DummyClassifier has no method 'transform' for a runner to call, it has: predict, "
     "predict_proba",
     "--method fit": "DummyClassifier has no method 'fit' for a runner to call, it has: predict, predict_proba",
