@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 
 
 class InnerThreads:
@@ -49,3 +49,18 @@ class InnerThreads:
                 return
             with joblib.parallel_backend("sequential"):
                 yield
+
+
+@cache
+def inner_threads_of_worker(n_threads: int | None) -> InnerThreads:
+    """Return the `InnerThreads` of a worker process that computes task after task, made with the first task.
+
+    Parameters
+    ----------
+    n_threads : int or None
+
+    Returns
+    -------
+    InnerThreads
+    """
+    return InnerThreads(n_threads)

@@ -9,7 +9,7 @@ import joblib
 from infbench.errors import RunnerError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
-from infbench.runners.inner_threads import InnerThreads
+from infbench.runners.inner_threads import InnerThreads, inner_threads_of_worker
 
 
 class _JoblibRunner(Runner):
@@ -27,16 +27,13 @@ class _JoblibRunner(Runner):
         """Return the context in which ``joblib.Parallel`` finds its backend."""
         raise NotImplementedError
 
-    def _sent(self, batch: Any) -> Any:
-        """Return a batch as it is handed to joblib."""
-        return batch
+    def _task(self, method: str, batch: Any) -> Any:
+        """Return a batch's task, as joblib takes it."""
+        raise NotImplementedError
 
     def _run(self, method: str, batches: Batches) -> Any:
-        call = joblib.delayed(_compute)
         try:
-            answers = self._parallel(
-                call(self.estimator, method, self._sent(batch), self.inner_threads) for batch in batches
-            )
+            answers = self._parallel(self._task(method, batch) for batch in batches)
         except BaseException:
             # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
             self._close()
@@ -74,8 +71,8 @@ class LokyRunner(_JoblibRunner):
         options = {} if self.inner_threads is None else {"inner_max_num_threads": self.inner_threads}
         return joblib.parallel_backend("loky", n_jobs=self.n_processes, **options)
 
-    def _sent(self, batch: Any) -> Any:
-        return packed(batch)
+    def _task(self, method: str, batch: Any) -> Any:
+        return joblib.delayed(compute_in_worker)(self.estimator, method, packed(batch), self.inner_threads)
 
     def _close(self) -> None:
         # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
@@ -105,12 +102,21 @@ class ThreadingRunner(_JoblibRunner):
     def _backend(self) -> Any:
         return joblib.parallel_backend("threading", n_jobs=self.n_processes)
 
+    def _task(self, method: str, batch: Any) -> Any:
+        return joblib.delayed(self._compute)(method, batch)
+
+    def _compute(self, method: str, batch: Any) -> Any:
+        # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
+        with self._inner_threads.limited():
+            return getattr(self.estimator, method)(batch)
+
     def _run(self, method: str, batches: Batches) -> Any:
         # BLAS has one limit for the whole process, which a thread would lift while others still compute.
         with self._inner_threads.limited():
             return super()._run(method, batches)
 
 
-def _compute(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
-    with InnerThreads(inner_threads).limited():
+def compute_in_worker(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
+    """Compute a batch in a worker that is given the estimator with each task."""
+    with inner_threads_of_worker(inner_threads).limited():
         return getattr(estimator, method)(batch)
