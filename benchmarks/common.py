@@ -25,7 +25,8 @@ N_SAMPLES = 4_000
 BATCH_SIZE = 500
 N_FEATURES = 20
 N_PROCESSES = 2
-N_ROUNDS = 9  # asv's interval of the median needs 8 samples at least
+N_ROUNDS = 9
+N_TIMES = 8  # asv's interval of the median needs so many samples at least
 
 
 def check_release_set(environment: str) -> None:
@@ -112,5 +113,5 @@ class WarmRunner(FittedModels):
         """
         runner = self.runner
         assert runner is not None
-        (samples,) = measure.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], N_ROUNDS)
+        (samples,) = measure.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], N_TIMES)
         return {"samples": samples, "number": 1}

@@ -5,29 +5,36 @@ Everything heavy is imported inside the commands, so that ``infbench --help`` an
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from infbench import __version__
-from infbench.errors import AnswerMismatchError, InfbenchError, InvalidParameterError, MissingMethodError, RunnerError
+from infbench.errors import (
+    AnswerMismatchError,
+    InfbenchError,
+    InvalidParameterError,
+    MissingDependencyError,
+    MissingMethodError,
+    RunnerError,
+    UnknownNameError,
+)
+from infbench.outputs import check_writable, write_whole
 
 if TYPE_CHECKING:
-    from infbench.results import Comparison
+    from infbench.results import Comparison, Peer
 
     Show = Callable[[str, int], None]  # what is being done, and rounds that are finished
 
-EXIT_FAILED, EXIT_USAGE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1, 2, 4, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 _QUICK = {"n_samples": 1_000, "batch_size": 100, "repeat": 9}
 _USUAL = {"n_samples": 100_000, "batch_size": None, "repeat": 11}
@@ -91,7 +98,7 @@ def compare(
     files = {"text": output, "json": json_file, "csv": csv_file, "markdown": markdown_file}
     given = click.get_current_context().get_parameter_source
     with _errors_as_exit_codes():
-        _check_writable([path for path in files.values() if path is not None])
+        check_writable([path for path in files.values() if path is not None])
         defaults = _QUICK if quick else _USUAL
         # Not `is None`: that may have been asked for.
         workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
@@ -102,10 +109,137 @@ def compare(
                 finished.append(comparison)  # noqa: PERF402  # what is finished must be there after an interruption
         except (KeyboardInterrupt, RunnerError):
             if finished:
-                _deliver(finished, files)
+                _deliver_comparisons(finished, files)
                 click.echo(f"Only {len(finished)} of {len(names)} runners were measured.", err=True)
             raise
-        _deliver(finished, files)
+        _deliver_comparisons(finished, files)
+
+
+@cli.command()
+@click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: five]")
+@click.option("--runner", "runners", multiple=True, help="Name of a runner. May be given several times. [default: all]")
+@click.option(
+    "--size", "sizes", multiple=True, metavar="N_SAMPLES:BATCH_SIZE", help="May be given several times. [default: five]"
+)
+@_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
+@_number_option("--repeat", help="Rounds of alternating runs. [default: 11]")
+@_number_option("--seed", default="0", show_default=True, help="Seed of the data and the models.")
+@click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
+@click.option("--csv", "csv_file", type=click.Path(), help="Write a row of plain numbers for each cell there.")
+@click.option("--markdown", "markdown_file", type=click.Path(), help="Write the tables as Markdown there.")
+@click.option("--quick", is_flag=True, help="Few models, sizes and rounds, where they are not given.")
+def peers(
+    *,
+    models: Sequence[str],
+    runners: Sequence[str],
+    sizes: Sequence[str],
+    n_processes: Any,
+    repeat: Any,
+    seed: Any,
+    json_file: str | None,
+    csv_file: str | None,
+    markdown_file: str | None,
+    quick: bool,
+) -> None:
+    """Measure every runner with every model and size, and print the tables.
+
+    Each runner and model has a process of its own, with one inner thread everywhere.
+
+    Exit code 0: fine, 1: a runner failed, 2: wrong usage, 130: interrupted.
+    """
+    with _errors_as_exit_codes():
+        from infbench.checks import check_positive_int, check_random_state
+        from infbench.peers import MODELS, QUICK_MODELS, QUICK_SIZES, SIZES, measure_peers
+        from infbench.report import comparison_csv
+        from infbench.report_peers import peers_markdown, peers_text
+        from infbench.results import comparisons_to_json
+        from infbench.runners import RUNNERS, runner_class
+
+        check_writable([path for path in (json_file, csv_file, markdown_file) if path is not None])
+        if repeat is None:
+            repeat = 5 if quick else 11
+        check_positive_int("n_processes", n_processes, allow_none=True)
+        check_positive_int("repeat", repeat)
+        check_random_state(seed)
+        models = models or (QUICK_MODELS if quick else MODELS)
+        runners = runners or [name for name in RUNNERS if name != "serial"]
+        grid = [_size(size) for size in sizes] or (QUICK_SIZES if quick else SIZES)
+        _check_models(models)
+        for name in runners:
+            runner_class(name)
+        finished: list[Peer] = []
+        try:
+            with _progress("start", len(models) * len(runners)) as show:
+                how = {"n_processes": n_processes, "repeat": repeat, "random_state": seed}
+                for peer in measure_peers(models, runners, grid, **how):
+                    finished.append(peer)
+                    show(f"{peer.model}, {peer.runner}", len(finished))
+        finally:
+            comparisons = [comparison for peer in finished for comparison in peer.comparisons]
+            if comparisons:
+                _deliver(
+                    peers_text(finished),
+                    (json_file, lambda: comparisons_to_json(comparisons)),
+                    (csv_file, lambda: comparison_csv(comparisons)),
+                    (markdown_file, lambda: peers_markdown(finished)),
+                )
+        failed = [f"{peer.runner} with {peer.model}" for peer in finished if peer.problem and not peer.refused]
+        if failed:
+            raise RunnerError(f"failed: {', '.join(failed)}")
+
+
+@cli.command()
+@click.option("--base", required=True, metavar="REV", help="The commit to measure against.")
+@click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: three]")
+@click.option("--runner", default="process", show_default=True, help="Name of a runner.")
+@_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
+@_number_option("--turns", default="9", show_default=True, help="Rounds of base, working tree, base for each model.")
+@click.option("--markdown", "markdown_file", type=click.Path(), help="Write the table there as well.")
+def gate(
+    *, base: str, models: Sequence[str], runner: str, n_processes: Any, turns: Any, markdown_file: str | None
+) -> None:
+    """Measure the working tree against a commit, in turn, and print what became worse.
+
+    Exit code 0: nothing is worse, 1: something is, 2: wrong usage, 3: inconclusive, 130: interrupted.
+    """
+    with _errors_as_exit_codes():
+        from infbench.checks import check_positive_int
+        from infbench.gate import MODELS, run_gate
+        from infbench.report import gate_markdown
+        from infbench.runners import runner_class
+
+        check_writable([markdown_file] if markdown_file else [])
+        check_positive_int("n_processes", n_processes)
+        check_positive_int("turns", turns)
+        runner_class(runner)
+        models = models or MODELS
+        _check_models(models)
+        how = {"runner": runner, "n_processes": n_processes, "turns": turns}
+        with _progress(f"measure against {base}", len(models) * turns) as show:
+            progress = partial(_show_rounds, show, f"measure against {base}", 0)
+            rows = run_gate(base, models=models, progress=progress, **how)
+        report = gate_markdown(rows, base)
+        _deliver(report, (markdown_file, lambda: report))
+        verdicts = {row.verdict for row in rows}
+    if "worse" in verdicts:
+        sys.exit(EXIT_FAILED)
+    if "inconclusive" in verdicts:
+        sys.exit(EXIT_INCONCLUSIVE)
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Exit with 1 where there is a release set to be added.")
+@click.option("--config", default="asv.conf.json", show_default=True, type=click.Path(), help="asv's configuration.")
+def releases(*, check: bool, config: str) -> None:
+    """Ask the package index for newer releases than those of asv.conf.json, and print the entry to be added.
+
+    Exit code 0: fine, 1: failed, or with --check, there is a newer release; 2: wrong usage.
+    """
+    with _errors_as_exit_codes():
+        newer = _site("infbench.site.releases").newer_release_set(config)
+        click.echo("No newer release." if newer is None else newer)
+    if check and newer is not None:
+        sys.exit(EXIT_FAILED)
 
 
 @cli.command()
@@ -118,13 +252,7 @@ def history(*, results: str, machine: str | None, model: str | None, runner: str
     with _errors_as_exit_codes():
         from infbench.report import history_text
 
-        try:
-            from infbench.site.history import load_history
-        except ModuleNotFoundError as error:
-            from infbench.errors import MissingDependencyError
-
-            raise MissingDependencyError(f"{error.name} is missing: pip install 'infbench[bench]'") from error
-        rows = load_history(results)
+        rows = _site("infbench.site.history").load_history(results)
         for attribute, wanted in (
             ("machine", machine),
             ("model", model),
@@ -189,27 +317,56 @@ def _show_rounds(show: Show, what: str, finished_before: int, finished: int, _to
     show(what, finished_before + finished)
 
 
-def _deliver(comparisons: list[Comparison], files: dict[str, str | None]) -> None:
-    """Write the files, then print the report: neither a full disk nor a closed pipe takes the other along."""
+def _deliver_comparisons(comparisons: list[Comparison], files: dict[str, str | None]) -> None:
     from infbench.report import comparison_csv, comparison_markdown, comparison_text
     from infbench.results import comparisons_to_json
 
-    formats = {
-        "text": comparison_text,
-        "json": comparisons_to_json,
-        "csv": comparison_csv,
-        "markdown": comparison_markdown,
-    }
+    report = comparison_text(comparisons)
+    _deliver(
+        report,
+        (files["text"], lambda: report),
+        (files["json"], lambda: comparisons_to_json(comparisons)),
+        (files["csv"], lambda: comparison_csv(comparisons)),
+        (files["markdown"], lambda: comparison_markdown(comparisons)),
+    )
+
+
+def _deliver(report: str, *files: tuple[str | None, Callable[[], str]]) -> None:
+    """Write the files, then print the report: neither a full disk nor a closed pipe takes the other along."""
     failures = []
-    for name, path in files.items():
+    for path, text in files:
         try:
             if path is not None:
-                _write(path, formats[name](comparisons))
+                write_whole(path, text())
         except OSError as error:
             failures.append(f"cannot write {path}: {error.strerror}")
-    click.echo(comparison_text(comparisons), nl=False)
+    click.echo(report, nl=False)
     if failures:
         raise InfbenchError("; ".join(failures))
+
+
+def _check_models(names: Sequence[str]) -> None:
+    from infbench.models import MODELS
+
+    for name in names:
+        if name not in MODELS:
+            raise UnknownNameError("model", name, MODELS)
+
+
+def _site(module: str) -> Any:
+    """Return a module that needs asv, which is an extra."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"{error.name} is missing: pip install 'infbench[bench]'") from error
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Return n_samples and batch_size of ``"N_SAMPLES:BATCH_SIZE"``."""
+    match = re.fullmatch(r"([1-9][0-9]{0,11}):([1-9][0-9]{0,11})", text)
+    if match is None:
+        raise InvalidParameterError(f"--size must be N_SAMPLES:BATCH_SIZE, two positive ints, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 @contextmanager
@@ -234,58 +391,6 @@ def _progress(what: str, total: int) -> Iterator[Show]:
         begin.cancel()
         begin.join()
         bar.stop()
-
-
-def _check_writable(paths: Sequence[str]) -> None:
-    """Raise unless a file can be written at each path; nothing that is there is touched."""
-    targets = [Path(path).resolve() for path in paths]
-    for path, target in zip(paths, targets, strict=True):
-        if _is_special(target):
-            continue
-        if targets.count(target) > 1:
-            raise InvalidParameterError(f"cannot write {path}: it is named for two formats")
-        if target.is_dir():
-            raise InvalidParameterError(f"cannot write {path}: it is a folder")
-        if not target.parent.is_dir():
-            raise InvalidParameterError(f"cannot write {path}: its folder does not exist")
-        if target.exists() and not os.access(target, os.W_OK):
-            raise InvalidParameterError(f"cannot write {path}: permission denied")
-        try:
-            # Trying is the only way to know: root is told that it may write even where nobody can.
-            tempfile.TemporaryFile(dir=target.parent).close()
-        except OSError as error:
-            raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
-
-
-def _is_special(target: Path) -> bool:
-    return target.exists() and not target.is_file() and not target.is_dir()
-
-
-def _write(path: str, text: str) -> None:
-    """Write a file whole or not at all: an interruption leaves the old one as it was."""
-    target = Path(path).resolve()
-    if _is_special(target):  # /dev/null and its like must not be replaced by a file
-        target.write_text(text, encoding="utf-8")
-        return
-    mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as file:
-        written = Path(file.name)
-        try:
-            file.write(text)
-            file.close()
-            written.chmod(mode)
-            written.replace(target)
-        except BaseException:
-            written.unlink()
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # there is no way to ask without setting
-    os.umask(mask)
-    return mask
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 from infbench.checks import check_positive_int
 from infbench.errors import AnswerMismatchError
 from infbench.machine import describe_machine
+from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
 from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner, check_estimator, check_method, default_batch_size
@@ -109,11 +110,13 @@ def compare(
         runners: list[Runner] = [serial, candidate, serial]
         if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
             runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
+        bytes_before = tree_pss_bytes() if tells_pss() else None
         started_s = time.perf_counter()
         open_runners.enter_context(candidate)
         ready_s = time.perf_counter()
         candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
+        added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
         serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
@@ -134,6 +137,7 @@ def compare(
         serial_default_threads_s=default_threads_s[0] if default_threads_s else (),
         start_s=ready_s - started_s,
         first_call_s=answered_s - ready_s,
+        added_pss_bytes=added_pss_bytes,
         machine=machine,
     )
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+
+def tells_pss() -> bool:
+    """Tell whether `tree_pss_bytes` works on this system."""
+    return sys.platform == "linux"
+
 
 def tree_pss_bytes(pid: int | None = None) -> int:
     """Return the proportional set size of a process and all its descendants.

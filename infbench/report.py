@@ -9,32 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from statistics import median
 
-from infbench.results import Comparison, HistoryRow
-from infbench.stats import Estimate
-
-_PROSE_WIDTH = 96
-_TABLE_WIDTH = 1_000  # wider than any table: a number must never be cut or wrapped
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a duration with three digits and the unit that suits it; a dash for None.
-
-    Examples
-    --------
-    >>> format_duration(1.386), format_duration(0.0725), format_duration(4.2e-5), format_duration(None)
-    ('1.39 s', '72.5 ms', '42.0 us', '-')
-    """
-    if seconds is None:
-        return "-"
-    scale, unit = next(((scale, unit) for scale, unit in _UNITS if seconds >= scale), _UNITS[-1])
-    value = seconds / scale
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
-
-
-def format_interval(estimate: Estimate) -> str:
-    """Return the bounds of an interval: ``"1.83 to 1.90"``."""
-    return f"{estimate.low:.2f} to {estimate.high:.2f}"
+from infbench.results import Comparison, GateRow, HistoryRow
+from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_interval, markdown_table, text_table
 
 
 def verdict(comparison: Comparison) -> str:
@@ -85,10 +61,10 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
     """
     blocks = [
         "\n".join("\n  ".join(_claim_and_evidence(comparison)) for comparison in comparisons),
-        _text_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
-        textwrap.fill(_TIME_NOTE, _PROSE_WIDTH),
-        _text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
-        textwrap.fill(_other_note(comparisons[0]), _PROSE_WIDTH),
+        text_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
+        textwrap.fill(_TIME_NOTE, PROSE_WIDTH),
+        text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
+        textwrap.fill(_other_note(comparisons[0]), PROSE_WIDTH),
         "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons[0])),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -108,9 +84,9 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
     """
     blocks = [
         "\n".join(f"- {verdict(comparison)}" for comparison in comparisons),
-        _markdown_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
+        markdown_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
         _TIME_NOTE,
-        _markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
+        markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         _other_note(comparisons[0]),
         "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons[0])),
     ]
@@ -157,15 +133,54 @@ def history_text(rows: Sequence[HistoryRow]) -> str:
             f"{one.model}, {one.runner} with n_processes={one.n_processes}, "
             f"{one.n_samples:,} rows in batches of {one.batch_size:,}, on {one.machine}"
         )
-        blocks.append(f"{title}\n{_text_table(_HISTORY_COLUMNS, [_history_cells(row) for row in members])}")
+        blocks.append(f"{title}\n{text_table(_HISTORY_COLUMNS, [_history_cells(row) for row in members])}")
     blocks.append(
         textwrap.fill(
             "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. noise floor: "
             "serial time / serial time, measured in the same way. efficiency: speedup / n_processes.",
-            _PROSE_WIDTH,
+            PROSE_WIDTH,
         )
     )
     return "\n\n".join(blocks) + "\n"
+
+
+def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
+    """Return what became worse, as Markdown fit for a pull request.
+
+    Parameters
+    ----------
+    rows : sequence of GateRow
+    base : str
+        What it was measured against.
+
+    Returns
+    -------
+    str
+    """
+    verdicts = [row.verdict for row in rows]
+    if "worse" in verdicts:
+        answer = f"**Worse** than {base}."
+    elif "inconclusive" in verdicts:
+        answer = f"**Inconclusive** against {base}: the machine is too noisy to exclude a change of 20 %."
+    else:
+        answer = f"Not worse than {base}."
+    cells = [
+        (
+            row.benchmark,
+            row.figure,
+            f"{row.change.value - 1:+.0%}",
+            f"{row.change.low - 1:+.0%} to {row.change.high - 1:+.0%}",
+            f"{row.noise_floor.low - 1:+.0%} to {row.noise_floor.high - 1:+.0%}",
+            f"**{row.verdict}**" if row.verdict == "worse" else row.verdict,
+        )
+        for row in rows
+    ]
+    note = (
+        "More is worse, for both figures. cost ratio: runner's time / serial time. Medians of ratios of turns that "
+        "alternated, with 99 % intervals; noise floor: base against base, measured in the same way."
+    )
+    columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
+    return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"
 
 
 _TIME_COLUMNS = (
@@ -200,7 +215,15 @@ def _time_cells(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-_OTHER_COLUMNS = ("runner", "start-up", "first call", "single, default threads", "speedup over that", "95 % interval")
+_OTHER_COLUMNS = (
+    "runner",
+    "start-up",
+    "first call",
+    "memory",
+    "single, default threads",
+    "speedup over that",
+    "95 % interval",
+)
 
 
 def _other_cells(comparison: Comparison) -> tuple[str, ...]:
@@ -209,6 +232,7 @@ def _other_cells(comparison: Comparison) -> tuple[str, ...]:
         comparison.runner,
         format_duration(comparison.start_s),
         format_duration(comparison.first_call_s),
+        format_bytes(comparison.added_pss_bytes),
         format_duration(_default_threads_s(comparison)),
         "-" if over_default is None else f"{over_default.value:.2f}",
         "-" if over_default is None else format_interval(over_default),
@@ -224,7 +248,7 @@ def _other_note(comparison: Comparison) -> str:
     )
     return (
         "start-up and first call: cold, once each; a runner below another may find libraries loaded already. All other "
-        f"times are warm. {default_threads}"
+        f"times are warm. memory: what the runner added to that of this process and its descendants. {default_threads}"
     )
 
 
@@ -253,6 +277,7 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "noise_floor_high": comparison.noise_floor.high,
         "start_s": comparison.start_s,
         "first_call_s": comparison.first_call_s,
+        "added_pss_bytes": comparison.added_pss_bytes,
         "serial_default_threads_s": _default_threads_s(comparison),
         "speedup_over_default_threads": None if over_default is None else over_default.value,
         "n_cpus_usable": comparison.machine.n_cpus_usable,
@@ -316,28 +341,3 @@ def _conditions(comparison: Comparison) -> Iterable[tuple[str, str]]:
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", ", ".join(f"{library} {version}" for library, version in machine.versions.items())
-
-
-def _text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    from rich.box import Box
-    from rich.console import Console
-    from rich.table import Table
-
-    # One rule below the header, of a character that every encoding has: the report must not fail for a terminal's sake.
-    rule = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-    table = Table(box=rule, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(
-        file=io.StringIO(), width=_TABLE_WIDTH, color_system=None, force_terminal=False, markup=False, emoji=False
-    )
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

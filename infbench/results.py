@@ -13,7 +13,7 @@ from infbench.errors import ResultFormatError
 from infbench.machine import Machine
 from infbench.stats import Estimate, ratio_estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Comparison:
         Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
     first_call_s : float
         Seconds for the first call after the start, once.
+    added_pss_bytes : int or None
+        Memory that the runner added to this process and its descendants (PSS) by the end of the first call. None where
+        the system does not tell, and in results of schema version 1.
     machine : Machine
         The conditions.
     """
@@ -62,6 +65,7 @@ class Comparison:
     serial_default_threads_s: tuple[float, ...]
     start_s: float
     first_call_s: float
+    added_pss_bytes: int | None
     machine: Machine
 
     @property
@@ -182,9 +186,67 @@ def comparisons_from_json(text: str) -> list[Comparison]:
         version, comparisons = stored["schema_version"], list(stored["comparisons"])
     except (ValueError, KeyError, TypeError) as error:
         raise ResultFormatError(f"not an infbench result file: {error!r}") from error
-    if version != SCHEMA_VERSION:
-        raise ResultFormatError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+    if version == 1:
+        comparisons = [{"added_pss_bytes": None, **comparison} for comparison in comparisons]
+    elif version != SCHEMA_VERSION:
+        raise ResultFormatError(f"schema_version must be 1 or {SCHEMA_VERSION}, got {version!r}")
     return [Comparison.from_dict(comparison) for comparison in comparisons]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What became of a runner with a model, when all runners were measured side by side.
+
+    Attributes
+    ----------
+    model, runner : str
+    comparisons : tuple of Comparison
+        By size, those that were measured.
+    problem : str
+        Why there are none, or no more; empty where all are there.
+    refused : bool
+        Whether the runner cannot do this at all: it is not installed, or made for other models.
+    """
+
+    model: str
+    runner: str
+    comparisons: tuple[Comparison, ...]
+    problem: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """A figure of which less is better, of one commit divided by that of another.
+
+    Attributes
+    ----------
+    benchmark, figure : str
+        What was measured, and which figure of it.
+    change : Estimate
+        New / old: above 1 is worse.
+    noise_floor : Estimate
+        Old / old, measured in the same way.
+    """
+
+    benchmark: str
+    figure: str
+    change: Estimate
+    noise_floor: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``.
+
+        Worse or better is what lies beyond the noise floor and 5 % with its whole interval. Unchanged is what excludes
+        a change of 20 %.
+        """
+        low, high = self.change.low, self.change.high
+        if low > max(1.05, self.noise_floor.value) and self.change.value > self.noise_floor.high:
+            return "worse"
+        if high < min(1 / 1.05, self.noise_floor.value) and self.change.value < self.noise_floor.low:
+            return "better"
+        return "unchanged" if low > 1 / 1.2 and high < 1.2 else "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)

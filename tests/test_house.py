@@ -29,9 +29,28 @@ MAY_IMPORT = {
     "runners": LEAVES,
     "memory": LEAVES,
     "measure": LEAVES | {"data", "models", "results", "runners", "memory"},
-    "report": LEAVES | {"results"},
+    "peers": LEAVES | {"data", "models", "results", "measure"},
+    "gate": LEAVES | {"data", "models", "results"},
+    "tables": {"stats"},
+    "report": LEAVES | {"results", "tables"},
+    "report_peers": LEAVES | {"results", "tables"},
     "site": LEAVES | {"results", "report"},
-    "cli": LEAVES | {"data", "models", "results", "runners", "memory", "measure", "report", "site"},
+    "outputs": {"errors"},
+    "cli": LEAVES
+    | {
+        "data",
+        "models",
+        "results",
+        "runners",
+        "memory",
+        "measure",
+        "peers",
+        "gate",
+        "report",
+        "report_peers",
+        "site",
+        "outputs",
+    },
 }
 # These put names from everywhere together, and hold nothing else.
 FACES = {"infbench", "infbench.__main__"}

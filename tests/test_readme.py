@@ -20,6 +20,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line and not line.startswith(" ")
 ]
+PROGRAMS = [command for command in COMMANDS if command.startswith("python ")]
 SMALL = ["--n-samples", "60", "--batch-size", "20", "--repeat", "3"]
 
 
@@ -45,7 +46,7 @@ def test_requirements_are_what_the_tests_run_with(command):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
+@pytest.mark.parametrize("command", [command for command in PROGRAMS if " peers " not in command])
 def test_programs_answer(command, tmp_path):
     script, *arguments = shlex.split(command)[1:]
     path = [script] if script == "-m" else [str(ROOT / script)]
@@ -54,6 +55,13 @@ def test_programs_answer(command, tmp_path):
     assert "times as fast as a single process" in done.stdout
     if script == "benchmark.py":
         assert (tmp_path / "results.txt").read_text(encoding="utf-8") == done.stdout
+
+
+@pytest.mark.parametrize("command", [command for command in PROGRAMS if " peers " in command])
+def test_peers_are_compared(command, tmp_path):
+    done = run([sys.executable, *shlex.split(command)[1:], "--size", "60:20", "--repeat", "3"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in ("RANDOM_FOREST", "process", "futures", "geometric mean"))
 
 
 def test_no_command_is_left_out():

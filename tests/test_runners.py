@@ -16,7 +16,7 @@ from infbench.errors import InvalidParameterError, MissingMethodError, RunnerErr
 from infbench.runners import RUNNERS, make_runner
 
 N_FEATURES = 6
-OTHERS = [name for name in RUNNERS if name != "serial"]
+ELSEWHERE = {"mpire", "dask", "ray"}  # see test_other_libraries.py
 ROWS = infbench.make_data(n_samples=101, n_features=N_FEATURES, random_state=1)
 
 LIVES_ON = pytest.mark.leaves_behind(
@@ -47,7 +47,7 @@ def estimator(estimators):
 
 
 # Not loky: its workers and semaphores would count as left behind by the first test. It has runners of its own below.
-@pytest.fixture(scope="module", params=[name for name in RUNNERS if name != "loky"])
+@pytest.fixture(scope="module", params=[name for name in RUNNERS if name not in {"loky", *ELSEWHERE}])
 def runner(request, estimators):
     with runner_of(request.param, estimators[request.param]) as started:
         yield started
@@ -124,7 +124,7 @@ def test_data_frames_and_their_errors():
         check_answer(runner, "predict", frame, 10)
 
 
-@pytest.mark.parametrize("name", [name for name in RUNNERS if name != "forest"])
+@pytest.mark.parametrize("name", [name for name in RUNNERS if name not in {"forest", *ELSEWHERE}])
 def test_error_of_a_batch_comes_through_and_the_next_call_is_right(name):
     X = ROWS.astype(np.float64)
     bad = X.copy()
@@ -136,7 +136,7 @@ def test_error_of_a_batch_comes_through_and_the_next_call_is_right(name):
 
 
 class TestLifetime:
-    @pytest.mark.parametrize("name", RUNNERS)
+    @pytest.mark.parametrize("name", [name for name in RUNNERS if name not in ELSEWHERE])
     def test_start_and_close_twice_and_again(self, name, estimators):
         runner = runner_of(name, estimators[name])
         with pytest.raises(RunnerError, match="not started"):

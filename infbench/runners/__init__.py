@@ -22,6 +22,9 @@ RUNNERS = {
     "native": "infbench.runners.native:NativeRunner",
     "loky": "infbench.runners.joblib_backends:LokyRunner",
     "threading": "infbench.runners.joblib_backends:ThreadingRunner",
+    "mpire": "infbench.runners.mpire:MpireRunner",
+    "dask": "infbench.runners.dask:DaskRunner",
+    "ray": "infbench.runners.ray:RayRunner",
 }
 """Name -> ``module:class``. The module is imported when the runner is asked for, not before."""
 

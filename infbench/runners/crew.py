@@ -215,7 +215,10 @@ class Crew:
             self._template.send_bytes(self._pickled)
             answer = receive(self._template)
         except (EOFError, OSError) as gone:
-            raise WorkerStartError("the template process died while it loaded the estimator") from gone
+            raise WorkerStartError(
+                "the template process died while it loaded the estimator; does the script that starts it have the line "
+                "`if __name__ == '__main__':`?"
+            ) from gone
         if answer[0] == "failed":
             error = exception_from_bytes(answer[1])
             raise WorkerStartError(f"the estimator does not load in another process: {error!r}") from error

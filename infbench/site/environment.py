@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from asv.console import log
 from asv.plugins.uv import Uv
+from asv.util import ProcessError
 
 _NEEDED = ("psutil", "threadpoolctl")
 """What the measuring half of infbench imports besides the release set. Not in ``asv.conf.json``, because everything
@@ -25,6 +26,32 @@ class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
     """
 
     tool_name: ClassVar[str] = "release-set"
+
+    _failure: ProcessError | None = None
+
+    def create(self) -> None:
+        """Create the environment unless it exists; keep a failure for `install_project`.
+
+        Where this raises, asv gives the whole run up. Where `install_project` does, it says which release set has
+        failed, measures the others and exits with 2.
+        """
+        try:
+            super().create()
+        except ProcessError as error:
+            log.error(f"The release set {self.name} cannot be built; the others are measured")
+            self._failure = error
+
+    def install_project(self, *arguments: Any, **options: Any) -> None:
+        """Build a commit of infbench and install it.
+
+        Raises
+        ------
+        asv.util.ProcessError
+            Where that fails, or the environment could not be created.
+        """
+        if self._failure is not None:
+            raise self._failure
+        super().install_project(*arguments, **options)
 
     def find_executable(self, executable: str) -> str:
         """Return the path of a command: uv is the one that runs asv, all others are the environment's."""

@@ -1,0 +1,83 @@
+"""Files that a command writes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from infbench.errors import InvalidParameterError
+
+
+def check_writable(paths: Sequence[str]) -> None:
+    """Raise unless a file can be written at each path; nothing that is there is touched.
+
+    Parameters
+    ----------
+    paths : sequence of str
+
+    Raises
+    ------
+    InvalidParameterError
+        The message says which path, and why not.
+    """
+    targets = [Path(path).resolve() for path in paths]
+    for path, target in zip(paths, targets, strict=True):
+        if _is_special(target):
+            continue
+        if targets.count(target) > 1:
+            raise InvalidParameterError(f"cannot write {path}: it is named for two formats")
+        if target.is_dir():
+            raise InvalidParameterError(f"cannot write {path}: it is a folder")
+        if not target.parent.is_dir():
+            raise InvalidParameterError(f"cannot write {path}: its folder does not exist")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise InvalidParameterError(f"cannot write {path}: permission denied")
+        try:
+            # Trying is the only way to know: root is told that it may write even where nobody can.
+            tempfile.TemporaryFile(dir=target.parent).close()
+        except OSError as error:
+            raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
+
+
+def _is_special(target: Path) -> bool:
+    return target.exists() and not target.is_file() and not target.is_dir()
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file whole or not at all: an interruption leaves the old one as it was.
+
+    Parameters
+    ----------
+    path : str
+        What is no regular file, as ``/dev/null``, is written to as it is.
+    text : str
+
+    Raises
+    ------
+    OSError
+    """
+    target = Path(path).resolve()
+    if _is_special(target):  # /dev/null and its like must not be replaced by a file
+        target.write_text(text, encoding="utf-8")
+        return
+    mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
+    ) as file:
+        written = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            written.chmod(mode)
+            written.replace(target)
+        except BaseException:
+            written.unlink()
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # there is no way to ask without setting
+    os.umask(mask)
+    return mask

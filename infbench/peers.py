@@ -1,0 +1,101 @@
+"""All runners side by side, over a grid of models and sizes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from infbench.errors import InvalidParameterError, MissingDependencyError
+from infbench.results import Comparison, Peer
+
+MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression", "mlp", "dummy")
+SIZES = ((1_000, 500), (1_000, 100), (10_000, 1_000), (100_000, 1_000), (100_000, 50_000))
+"""Rows, and rows of a batch."""
+
+QUICK_MODELS = ("random_forest", "logistic_regression")
+QUICK_SIZES = ((1_000, 100), (10_000, 1_000))
+
+
+def measure_peers(
+    models: Sequence[str],
+    runners: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    n_processes: int | None = None,
+    repeat: int = 11,
+    random_state: int = 0,
+) -> Iterator[Peer]:
+    """Measure every runner with every model and size, each runner and model in a process of its own.
+
+    All inner threads are one, there and in its workers. A runner that fails is told with its problem, and the others
+    are measured.
+
+    Parameters
+    ----------
+    models, runners : sequence of str
+        Names.
+    sizes : sequence of (int, int)
+        n_samples and batch_size.
+    n_processes : int or None, default=None
+        As for `infbench.measure.compare`.
+    repeat : int, default=11
+        Rounds of each.
+    random_state : int, default=0
+
+    Yields
+    ------
+    Peer
+        By model, then by runner, as soon as it has been measured.
+    """
+    for model in models:
+        for runner in runners:
+            # Not a plain Process: runners have processes of their own, which a daemonic one may not have.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, context) as executor:
+                how = partial(_measure, n_processes=n_processes, repeat=repeat, random_state=random_state)
+                try:
+                    yield executor.submit(how, model, runner, tuple(sizes)).result()
+                except BrokenProcessPool:
+                    yield Peer(model, runner, (), "its process died")
+
+
+def _measure(
+    model: str,
+    runner: str,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    n_processes: int | None,
+    repeat: int,
+    random_state: int,
+) -> Peer:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"  # before the libraries are loaded, for workers that nobody limits, too
+    from infbench.data import make_data
+    from infbench.measure import compare
+    from infbench.models import make_model
+
+    estimator = make_model(model, random_state=random_state)
+    comparisons: list[Comparison] = []
+    try:
+        for n_samples, batch_size in sizes:
+            comparison = compare(
+                estimator,
+                make_data(n_samples=n_samples, random_state=random_state),
+                runner=runner,
+                n_processes=n_processes,
+                batch_size=batch_size,
+                repeat=repeat,
+                model=model,
+                data="synthetic",
+                random_state=random_state,
+            )
+            comparisons.append(comparison)
+    except (MissingDependencyError, InvalidParameterError) as error:
+        return Peer(model, runner, tuple(comparisons), str(error), refused=True)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and the others are measured
+        return Peer(model, runner, tuple(comparisons), f"{type(error).__name__}: {error}")
+    return Peer(model, runner, tuple(comparisons))

@@ -1,0 +1,107 @@
+"""All runners side by side, as text and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from statistics import geometric_mean, median
+
+from infbench.results import Comparison, Peer
+from infbench.stats import Estimate
+from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, markdown_table, text_table
+
+
+def peers_text(peers: Sequence[Peer]) -> str:
+    """Return a table for each model, a row for each runner, and the geometric means over all of them.
+
+    Parameters
+    ----------
+    peers : sequence of Peer
+        By model.
+
+    Returns
+    -------
+    str
+        Plain text, ends with a line feed.
+    """
+    return _peers_report(peers, text_table, str.upper, partial(textwrap.fill, width=PROSE_WIDTH))
+
+
+def peers_markdown(peers: Sequence[Peer]) -> str:
+    """Return what `peers_text` does, as Markdown."""
+    return _peers_report(peers, markdown_table, "### {}".format, str)
+
+
+def _peers_report(
+    peers: Sequence[Peer],
+    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
+    title: Callable[[str], str],
+    prose: Callable[[str], str],
+) -> str:
+    sizes = list(dict.fromkeys(_size(comparison) for peer in peers for comparison in peer.comparisons))
+    blocks = []
+    for model, group in groupby(peers, key=lambda peer: peer.model):
+        members = list(group)
+        columns = ("runner", *(f"{n_samples:,} / {batch:,}" for n_samples, batch in sizes), "start-up", "memory")
+        rows = [*_serial_rows(members, sizes), *(_peer_cells(peer, sizes) for peer in members)]
+        blocks.append(f"{title(model)}\n\n{table(columns, rows)}")
+    means = _geometric_means(peers)
+    if means:
+        blocks.append(f"{title('all models')}\n\n{table(('runner', 'geometric mean', 'cells'), means)}")
+    problems = list(dict.fromkeys((peer.runner, peer.problem) for peer in peers if peer.problem))
+    if problems:
+        blocks.append("\n".join(prose(f"{runner}: {problem}") for runner, problem in problems))
+    blocks.append(prose(_PEERS_NOTE))
+    return "\n\n".join(blocks) + "\n"
+
+
+_PEERS_NOTE = (
+    "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with half of its "
+    "95 % interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
+    "start-up: to the first answer, of the first size. memory: what the runner added, at most. A dash: not measured."
+)
+
+
+def _size(comparison: Comparison) -> tuple[int, int]:
+    return comparison.n_samples, comparison.batch_size
+
+
+def _serial_rows(peers: Sequence[Peer], sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[str, ...]]:
+    by_size = {size: [c for peer in peers for c in peer.comparisons if _size(c) == size] for size in sizes}
+    times = (
+        format_duration(median(c.serial_median_s for c in by_size[size])) if by_size[size] else "-" for size in sizes
+    )
+    yield "(serial time)", *times, "", ""
+    widest = (max((c.noise_floor for c in by_size[size]), key=_half_width, default=None) for size in sizes)
+    yield "(noise floor)", *(map(_with_half_width, widest)), "", ""
+
+
+def _peer_cells(peer: Peer, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    measured = {_size(comparison): comparison for comparison in peer.comparisons}
+    first = peer.comparisons[0] if peer.comparisons else None
+    added = [c.added_pss_bytes for c in peer.comparisons if c.added_pss_bytes is not None]
+    return (
+        peer.runner,
+        *(_with_half_width(measured[size].speedup_estimate if size in measured else None) for size in sizes),
+        format_duration(None if first is None else first.start_s + first.first_call_s),
+        format_bytes(max(added, default=None)),
+    )
+
+
+def _geometric_means(peers: Sequence[Peer]) -> list[tuple[str, str, str]]:
+    means = []
+    for runner in dict.fromkeys(peer.runner for peer in peers):
+        speedups = [c.speedup for peer in peers if peer.runner == runner for c in peer.comparisons]
+        if speedups:
+            means.append((runner, f"{geometric_mean(speedups):.2f}", str(len(speedups))))
+    return means
+
+
+def _half_width(estimate: Estimate) -> float:
+    return (estimate.high - estimate.low) / 2
+
+
+def _with_half_width(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.2f} +-{_half_width(estimate):.2f}"

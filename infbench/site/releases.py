@@ -1,0 +1,68 @@
+"""Release sets: what asv.conf.json has, and what the package index has since."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from infbench.errors import InfbenchError, InvalidParameterError
+
+LIBRARIES = ("numpy", "scipy", "joblib", "scikit-learn")
+"""In the order in which asv.conf.json names them."""
+
+_WATCHED = ("scikit-learn", "numpy", "joblib")
+
+
+def newer_release_set(config: str | Path) -> str | None:
+    """Return the entry to be added to asv.conf.json, if there is a newer minor release of a library that is watched.
+
+    Parameters
+    ----------
+    config : str or Path
+        asv's configuration. The index is the one that uv is configured to use.
+
+    Returns
+    -------
+    str or None
+        JSON for ``include``: the newest versions that work with each other and with the Python of the newest entry.
+        None where that entry has the minor releases of scikit-learn, numpy and joblib already.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where the configuration cannot be read, or has no entry with all libraries.
+    InfbenchError
+        Where uv finds no versions; the message holds what it said.
+    """
+    newest = _newest_entry(config)
+    found = _resolve(newest["python"])
+    if all(Version(found[name]).release[:2] <= Version(newest["req"][name]).release[:2] for name in _WATCHED):
+        return None
+    return json.dumps({**newest, "req": found}, indent=4)
+
+
+def _newest_entry(config: str | Path) -> dict[str, Any]:
+    from asv.util import UserError, load_json
+
+    try:
+        entries = load_json(str(config), js_comments=True)["include"]
+        return max(entries, key=lambda entry: [Version(entry["req"][name]) for name in reversed(LIBRARIES)])
+    except (OSError, UserError, KeyError, ValueError) as error:
+        raise InvalidParameterError(f"{config} must hold release sets under `include`: {error!r}") from error
+
+
+def _resolve(python: str) -> dict[str, str]:
+    from uv import find_uv_bin
+
+    options = ["--quiet", "--no-header", "--no-annotate", "--python-version", python]
+    command = [find_uv_bin(), "pip", "compile", *options, "-"]
+    wanted = "\n".join(LIBRARIES)
+    done = subprocess.run(command, input=wanted, capture_output=True, text=True, check=False)  # noqa: S603  # uv
+    if done.returncode != 0:
+        raise InfbenchError(f"uv finds no versions: {done.stderr.strip()}")
+    versions = dict(line.split("==") for line in done.stdout.split() if "==" in line)
+    return {name: versions[name] for name in LIBRARIES}

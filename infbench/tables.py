@@ -1,0 +1,71 @@
+"""Figures as text, and tables of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from infbench.stats import Estimate
+
+PROSE_WIDTH = 96
+
+_TABLE_WIDTH = 1_000  # wider than any table: a number must never be cut or wrapped
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a duration with three digits and the unit that suits it; a dash for None.
+
+    Examples
+    --------
+    >>> format_duration(1.386), format_duration(0.0725), format_duration(4.2e-5), format_duration(None)
+    ('1.39 s', '72.5 ms', '42.0 us', '-')
+    """
+    if seconds is None:
+        return "-"
+    scale, unit = next(((scale, unit) for scale, unit in _UNITS if seconds >= scale), _UNITS[-1])
+    value = seconds / scale
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+
+
+def format_interval(estimate: Estimate) -> str:
+    """Return the bounds of an interval: ``"1.83 to 1.90"``."""
+    return f"{estimate.low:.2f} to {estimate.high:.2f}"
+
+
+def format_bytes(n_bytes: float | None) -> str:
+    """Return a size in megabytes, of a million bytes; a dash for None.
+
+    Examples
+    --------
+    >>> format_bytes(48_300_000), format_bytes(None)
+    ('48 MB', '-')
+    """
+    return "-" if n_bytes is None else f"{n_bytes / 1e6:.0f} MB"
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for a terminal: the first column to the left, the others to the right."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+
+    # One rule below the header, of a character that every encoding has: the report must not fail for a terminal's sake.
+    rule = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+    table = Table(box=rule, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(
+        file=io.StringIO(), width=_TABLE_WIDTH, color_system=None, force_terminal=False, markup=False, emoji=False
+    )
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, aligned as `text_table` does."""
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

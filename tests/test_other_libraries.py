@@ -1,0 +1,105 @@
+"""mpire, dask and ray, for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from contracts import check_answer, check_raises
+from estimators import Raises, TellsProcess
+
+import infbench
+from infbench.errors import MissingDependencyError
+from infbench.runners import make_runner
+from infbench.runners.extras import import_extra
+
+HERE = Path(__file__).parent
+ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
+MARKED = ROWS.astype(np.float64)
+MARKED[77, 0] = -1
+
+KEEP_SOMETHING = pytest.mark.leaves_behind(
+    "threads", "files", "descriptors", reason="event loops and logs of these libraries live as long as the process"
+)
+
+
+@pytest.fixture(autouse=True)
+def workers_can_import_the_estimators(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
+
+
+@KEEP_SOMETHING
+@pytest.mark.filterwarnings("default")  # theirs, about what they do inside
+@pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
+def test_contract(name, nothing_left_behind):
+    estimator = infbench.make_model("logistic_regression", n_features=6)
+    with make_runner(name, estimator, n_processes=2) as runner:
+        for method, batch_size in [
+            ("predict", 13),
+            ("predict_proba", 50),
+            ("decision_function", 101),
+            ("predict", 1_000),
+        ]:
+            check_answer(runner, method, ROWS, batch_size)
+        check_answer(runner, "predict_proba", np.asfortranarray(ROWS), 13)
+        check_answer(runner, "predict", np.full_like(ROWS, np.nan), 20)
+        check_answer(runner, "predict", ROWS.tolist(), 20)
+    runner.close()
+    nothing_left_behind(grace_s=10)
+
+
+@KEEP_SOMETHING
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
+def test_error_of_the_estimator_and_the_next_call(name):
+    with make_runner(name, Raises(), n_processes=2) as runner:
+        for _ in range(3):
+            check_raises(runner, "predict", MARKED, 10, ZeroDivisionError)
+            check_answer(runner, "predict", ROWS, 10)
+
+
+@KEEP_SOMETHING
+@pytest.mark.filterwarnings("default")
+def test_dask_cluster_of_others(tmp_path):
+    """A scheduler and two workers that were started elsewhere and stay when the runner is closed."""
+    file = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = [subprocess.Popen([*command, *options], **quiet)]
+    try:
+        deadline_s = time.monotonic() + 60
+        while not file.exists():
+            assert processes[0].poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        processes += [subprocess.Popen([*worker, "--no-dashboard"], **quiet) for _ in range(2)]
+        import json
+
+        address = json.loads(file.read_text())["address"]
+        with make_runner("dask", TellsProcess(), n_processes=2, address=address) as runner:
+            runner._client.wait_for_workers(2, timeout=60)
+            pids = set(runner.predict(ROWS, batch_size=5))
+        ours = {process.pid for parent in processes for process in psutil.Process(parent.pid).children(recursive=True)}
+        assert pids
+        assert pids <= ours | {process.pid for process in processes}
+        assert all(process.poll() is None for process in processes)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+def test_missing_one_is_named_with_its_extra():
+    with pytest.raises(
+        MissingDependencyError, match=r"no_such_library is not installed: pip install 'infbench\[dask\]'"
+    ):
+        import_extra("no_such_library", "dask")

@@ -1,0 +1,131 @@
+"""All runners side by side."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import geometric_mean
+
+import pytest
+from test_report import PAYS
+
+from infbench.report_peers import peers_markdown, peers_text
+from infbench.results import Peer, comparisons_from_json
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, cwd, path=""):
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT)]))}
+    command = [sys.executable, "-m", "infbench", "peers", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True)
+
+
+def test_command_prints_the_table_and_writes_every_format(tmp_path):
+    done = run(
+        *("--model", "dummy", "--runner", "process", "--runner", "forest", "--runner", "threads"),
+        *("--size", "60:20", "--size", "40:40", "--n-processes", "2", "--repeat", "3"),
+        *("--json", "all.json", "--csv", "all.csv", "--markdown", "all.md"),
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
+    cells = [(c.model, c.runner, c.n_samples, c.batch_size, c.n_processes, c.repeat) for c in comparisons]
+    assert cells == [
+        ("dummy", runner, *size, 2, 3) for runner in ("process", "threads") for size in ((60, 20), (40, 40))
+    ]
+    assert all(c.machine.inner_threads.get("openblas", 1) == 1 for c in comparisons)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
+    for comparison in comparisons:
+        assert f" {comparison.speedup:.2f} +-" in lines[comparison.runner] or comparison.runner in lines
+    assert "forest: the forest runner takes RandomForestClassifier" in done.stdout
+    assert [row["runner"] for row in csv.DictReader((tmp_path / "all.csv").open())] == [c.runner for c in comparisons]
+    assert (tmp_path / "all.md").read_text().startswith("### dummy\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "100"], "--size must be N_SAMPLES:BATCH_SIZE, two positive ints, got '100'"),
+        (["--size", "0:5"], "two positive ints, got '0:5'"),
+        (["--model", "forrest"], "unknown model 'forrest', allowed: "),
+        (["--runner", "gpu"], "unknown runner 'gpu', allowed: "),
+        (["--repeat", "0"], "repeat must be a positive int"),
+        (["--json", "no/such/folder.json"], "its folder does not exist"),
+    ],
+)
+def test_wrong_usage_is_refused(arguments, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+BROKEN = """
+import os
+import infbench.runners
+from infbench.runners.base import Runner
+
+infbench.runners.RUNNERS |= {"dies": "sitecustomize:Dies", "raises": "sitecustomize:Raises"}
+
+class Dies(Runner):
+    def _start(self):
+        os._exit(3)
+    def _close(self): ...
+    def _run(self, method, batches): ...
+
+class Raises(Dies):
+    def _start(self):
+        raise LookupError("nobody is at home")
+"""
+
+
+def test_runners_that_fail_are_named_and_the_others_measured(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+    runners = [word for name in ("dies", "raises", "threads") for word in ("--runner", name)]
+    done = run("--model", "dummy", "--size", "60:20", "--repeat", "3", *runners, cwd=tmp_path, path=str(tmp_path))
+    assert done.returncode == 1
+    assert "dies: its process died" in done.stdout
+    assert "raises: LookupError: nobody is at home" in done.stdout
+    assert any(line.startswith("threads") and line.endswith(" 1") for line in done.stdout.splitlines())
+    assert done.stderr == "Error: failed: dies with dummy, raises with dummy\n"
+
+
+FAST = replace(PAYS, runner="process", n_samples=1_000, batch_size=100)
+PEERS = [
+    Peer("random_forest", "process", (FAST, replace(FAST, n_samples=9_000, parallel_s=tuple(FAST.serial_s)))),
+    Peer("random_forest", "pool", (replace(FAST, runner="pool"),), "RunnerError: it broke"),
+    Peer("random_forest", "ray", (), "ray is not installed: pip install 'infbench[ray]'", refused=True),
+    Peer("dummy", "process", (FAST,)),
+]
+
+
+def test_report_has_a_table_for_each_model_and_the_means():
+    text = peers_text(PEERS)
+    assert [line for line in text.splitlines() if line.isupper() and " " not in line] == ["RANDOM_FOREST", "DUMMY"]
+    speedups = [comparison.speedup for peer in (PEERS[0], PEERS[3]) for comparison in peer.comparisons]
+    mean = next(line.split() for line in text.split("ALL MODELS")[1].splitlines() if line.startswith("process"))
+    assert mean == ["process", f"{geometric_mean(speedups):.2f}", "3"]
+    row = next(line.split() for line in text.splitlines() if line.startswith("pool"))
+    assert (row[1], row[3]) == (f"{FAST.speedup:.2f}", "-")  # the second size was not measured
+    assert "pool: RunnerError: it broke" in text
+    assert "ray: ray is not installed" in text
+
+
+def test_markdown_says_the_same():
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in peers_markdown(PEERS).splitlines()]
+    assert ["process", "3"] in [[row[0], row[-1]] for row in cells]
+    assert all(len({len(row) for row in table}) == 1 for table in _tables(cells))
+
+
+def _tables(rows):
+    table = []
+    for row in [*rows, [""]]:
+        if len(row) > 1:
+            table.append(row)
+        elif table:
+            yield table
+            table = []
