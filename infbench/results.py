@@ -138,7 +138,8 @@ class Comparison:
             Where a field is missing.
         """
         try:
-            values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
+            known = {"added_pss_bytes": None, **stored}  # schema version 1 did not have it
+            values: dict[str, Any] = {field.name: known[field.name] for field in fields(cls)}
             values["machine"] = Machine(**values["machine"])
         except (KeyError, TypeError) as error:
             raise ResultFormatError(f"not a stored comparison: {error!r}") from error
@@ -186,9 +187,7 @@ def comparisons_from_json(text: str) -> list[Comparison]:
         version, comparisons = stored["schema_version"], list(stored["comparisons"])
     except (ValueError, KeyError, TypeError) as error:
         raise ResultFormatError(f"not an infbench result file: {error!r}") from error
-    if version == 1:
-        comparisons = [{"added_pss_bytes": None, **comparison} for comparison in comparisons]
-    elif version != SCHEMA_VERSION:
+    if version not in {1, SCHEMA_VERSION}:
         raise ResultFormatError(f"schema_version must be 1 or {SCHEMA_VERSION}, got {version!r}")
     return [Comparison.from_dict(comparison) for comparison in comparisons]
 

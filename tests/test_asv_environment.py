@@ -41,6 +41,7 @@ RELEASE_SETS = [
 PERMANENT = {
     "cost_ratio.CostRatio.track_cost_ratio": ["model", "runner", "n_samples", "batch_size", "n_processes"],
     "cost_ratio.Scaling.track_cost_ratio": ["model", "n_processes"],
+    "cost_ratio.Sizes.track_cost_ratio": ["model", "n_samples", "batch_size", "n_processes"],
     "latency.Dispatch.track_predict_s": ["runner"],
     "latency.Latency.track_predict_s": ["model", "runner", "n_samples"],
     "memory.Memory.track_pss": ["model", "runner"],
@@ -216,9 +217,11 @@ def test_environment_holds_the_pins_and_what_asv_and_the_suites_need(wheels):
     assert environment.check_presence()  # asv does not build it again
 
 
-def test_environment_that_cannot_be_built_is_an_error_and_leaves_nothing(wheels):
+def test_environment_that_cannot_be_built_is_named_when_it_is_to_be_used_and_leaves_nothing(wheels, caplog):
     environment = _environment({"scikit-learn": "1.0", "numpy": "0.5"})
+    environment.create()  # an error here would end the whole run of asv, with all other environments
+    assert f"The release set {environment.name} cannot be built" in caplog.text
     with pytest.raises(ProcessError):
-        environment.create()
+        environment.install_project(None, None, "0" * 40)
     assert not environment.check_presence()
     assert not Path(environment._path).exists()

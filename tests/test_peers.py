@@ -43,7 +43,8 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     for comparison in comparisons:
         assert f" {comparison.speedup:.2f} +-" in lines[comparison.runner] or comparison.runner in lines
     assert "forest: the forest runner takes RandomForestClassifier" in done.stdout
-    assert [row["runner"] for row in csv.DictReader((tmp_path / "all.csv").open())] == [c.runner for c in comparisons]
+    rows = csv.DictReader((tmp_path / "all.csv").read_text().splitlines())
+    assert [row["runner"] for row in rows] == [c.runner for c in comparisons]
     assert (tmp_path / "all.md").read_text().startswith("### dummy\n")
 
 

@@ -50,6 +50,7 @@ PAYS = Comparison(
     serial_default_threads_s=(1.5,) * N_ROUNDS,
     start_s=2.5,
     first_call_s=0.035,
+    added_pss_bytes=48_300_000,
     machine=MACHINE,
 )
 LOSES = replace(PAYS, runner="pool", parallel_s=(8.0,) * N_ROUNDS, start_s=0.25)
@@ -154,8 +155,8 @@ def test_each_runner_has_a_row_with_its_figures():
         ["pool", "4", "2.00 s", "8.00 s", "0.25", "0.25 to 0.25", "6%", "1.00 to 1.00", "1,500"],
     ]
     assert others == [
-        ["process", "2.50 s", "35.0 ms", "1.50 s", "1.50", "1.50 to 1.50"],
-        ["pool", "250 ms", "35.0 ms", "1.50 s", "0.19", "0.19 to 0.19"],
+        ["process", "2.50 s", "35.0 ms", "48 MB", "1.50 s", "1.50", "1.50 to 1.50"],
+        ["pool", "250 ms", "35.0 ms", "48 MB", "1.50 s", "0.19", "0.19 to 0.19"],
     ]
     assert "with the 4 inner threads" in " ".join(text.split())
 
@@ -163,7 +164,7 @@ def test_each_runner_has_a_row_with_its_figures():
 def test_one_inner_thread_by_default_leaves_no_other_baseline():
     single = replace(PAYS, serial_default_threads_s=(), machine=replace(MACHINE, inner_threads={}))
     text = comparison_text([single])
-    assert tables(text)[1] == [["process", "2.50 s", "35.0 ms", "-", "-", "-"]]
+    assert tables(text)[1] == [["process", "2.50 s", "35.0 ms", "48 MB", "-", "-", "-"]]
     assert "one inner thread by themselves" in " ".join(text.split())
     assert next(csv.DictReader(comparison_csv([single]).splitlines()))["serial_default_threads_s"] == ""
 

@@ -45,6 +45,7 @@ def comparison(**changes):
         "serial_default_threads_s": (1.5, 1.1, 1.6),
         "start_s": 2.5,
         "first_call_s": 0.04,
+        "added_pss_bytes": 48_300_000,
         "machine": MACHINE,
     }
     return Comparison(**values | changes)
@@ -168,9 +169,9 @@ def without(name):
         ('{"schema_version": 1}', "not an infbench result file.*comparisons"),
         ('{"schema_version": 1, "comparisons": null}', "not an infbench result file"),
         ('{"schema_version": 1, "comparisons": 3}', "not an infbench result file"),
-        ('{"schema_version": 2, "comparisons": []}', "schema_version must be 1, got 2"),
-        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1, got '1'"),
-        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1, got None"),
+        ('{"schema_version": 3, "comparisons": []}', "schema_version must be 1 or 2, got 3"),
+        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 or 2, got '1'"),
+        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 or 2, got None"),
         ('{"schema_version": 1, "comparisons": [{}]}', "not a stored comparison.*model"),
         ('{"schema_version": 1, "comparisons": [null]}', "not a stored comparison"),
         ('{"schema_version": 1, "comparisons": ["text"]}', "not a stored comparison"),
@@ -206,3 +207,10 @@ def test_efficiency_of_a_row_of_history_is_by_process():
         noise_floor=None,
     )
     assert row.efficiency == 0.75
+
+
+def test_files_of_the_first_version_are_read():
+    stored = json.loads(comparisons_to_json([comparison()]))
+    stored["schema_version"] = 1
+    del stored["comparisons"][0]["added_pss_bytes"]  # all that was not there yet
+    assert comparisons_from_json(json.dumps(stored)) == [comparison(added_pss_bytes=None)]

@@ -35,8 +35,8 @@ class DaskRunner(Runner):
 
     Notes
     -----
-    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
-    differ from the serial ones in the last bit.
+    A batch in another order than C becomes C-ordered on its way, or lies at an address that BLAS must copy it from.
+    BLAS then takes another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "dask"

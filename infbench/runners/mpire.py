@@ -67,7 +67,14 @@ class MpireRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [(method, packed(batch)) for batch in batches]
         try:
-            return join(self._pool.map(_compute, tasks, chunk_size=1, worker_init=_leave_ctrl_c_to_the_caller))
+            answers = self._pool.map(
+                _compute,
+                tasks,
+                chunk_size=1,
+                worker_init=_leave_ctrl_c_to_the_caller,
+                concatenate_numpy_output=False,
+            )
+            return join(answers)
         except BaseException:
             self._close()
             self._start()

@@ -60,7 +60,7 @@ def _resolve(python: str) -> dict[str, str]:
 
     options = ["--quiet", "--no-header", "--no-annotate", "--python-version", python]
     command = [find_uv_bin(), "pip", "compile", *options, "-"]
-    wanted = "\n".join(LIBRARIES)
+    wanted = "\n".join(reversed(LIBRARIES))  # uv gives the first its newest version, and the others what works with it
     done = subprocess.run(command, input=wanted, capture_output=True, text=True, check=False)  # noqa: S603  # uv
     if done.returncode != 0:
         raise InfbenchError(f"uv finds no versions: {done.stderr.strip()}")

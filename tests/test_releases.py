@@ -1,0 +1,110 @@
+"""Release sets that are missing, asked of a small package index on this machine."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("asv", reason="asv comes with the bench extra")
+
+ROOT = Path(__file__).parents[1]
+NEWEST = {"numpy": "2.4.6", "scipy": "1.17.1", "joblib": "1.6.0", "scikit-learn": "1.9.1"}
+
+
+def put(folder, name, version, requires=()):
+    """Put a wheel without code on the index."""
+    distribution = name.replace("-", "_")
+    stem = f"{distribution}-{version}"
+    project = folder / name
+    project.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(project / f"{stem}-py3-none-any.whl", "w") as wheel:
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", "Requires-Python: >=3.11"]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+        wheel.writestr(f"{stem}.dist-info/METADATA", "\n".join(lines) + "\n")
+        wheel.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{stem}.dist-info/RECORD", "")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Give a folder, and a function that runs the command with that folder as its package index."""
+    folder = tmp_path / "simple"
+    for name, version in NEWEST.items():
+        put(folder, name, version, ["numpy", "scipy", "joblib"] if name == "scikit-learn" else ())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}/simple"
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("UV_", "PIP_"))}
+    environ |= {"UV_DEFAULT_INDEX": address, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(tmp_path / "cache")}
+    environ |= {"PYTHONPATH": str(ROOT)}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "infbench", "releases", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
+
+    yield folder, run
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_nothing_is_newer(index):
+    done = index[1]("--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "No newer release.\n", "")
+
+
+def test_patch_release_makes_no_set(index):
+    put(index[0], "scikit-learn", "1.9.7")
+    assert index[1]("--check").returncode == 0
+
+
+def test_new_release_is_printed_as_an_entry_with_what_works_with_it(index):
+    folder, run = index
+    put(folder, "scikit-learn", "1.10.0", ["numpy<2.6", "scipy", "joblib>=1.7"])
+    put(folder, "numpy", "2.5.1")
+    put(folder, "numpy", "2.6.0")
+    put(folder, "joblib", "1.7.0")
+    done = run("--check")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout) == {
+        "python": "3.11",
+        "req": {"numpy": "2.5.1", "scipy": "1.17.1", "joblib": "1.7.0", "scikit-learn": "1.10.0"},
+        "env_nobuild": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    }
+    assert run().returncode == 0  # without --check it is no failure
+
+
+def test_versions_that_do_not_work_together_are_a_failure_and_say_why(index):
+    folder, run = index
+    for wheel in (folder / "scikit-learn").iterdir():
+        wheel.unlink()
+    put(folder, "scikit-learn", "1.10.0", ["numpy>=3"])
+    done = run("--check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "uv finds no versions" in done.stderr
+    assert "numpy" in done.stderr
+
+
+@pytest.mark.parametrize("text", [None, "no JSON", "{}", '{"include": []}'])
+def test_configuration_without_release_sets_is_refused(index, text, tmp_path):
+    path = tmp_path / "asv.conf.json"
+    if text is not None:
+        path.write_text(text)
+    done = index[1]("--config", str(path))
+    assert done.returncode == 2
+    assert "must hold release sets under `include`" in done.stderr
