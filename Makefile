@@ -7,6 +7,7 @@ ASV_ARGS ?= --quick
 COMMIT ?= HEAD^!
 PYTEST_ARGS ?=
 PORT ?= 8080
+BASE ?= origin/main
 
 BIN := .venv/bin
 # asv, and the tests that run it, look for uv on PATH: it builds the environments of the release sets.
@@ -15,12 +16,13 @@ ASV = $(WITH_PATH) $(BIN)/asv
 # Compiled now, and not by every process that imports scikit-learn where nothing may write bytecode.
 INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 
-.PHONY: help bench preview test lint clean
+.PHONY: help bench preview gate test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make bench    measure this commit with every release set, publish the pages, print the speedups'
 	@echo 'make preview  look at the pages, on this machine only'
+	@echo 'make gate     measure the working tree against BASE (origin/main): is it worse?'
 	@echo 'make test     run the tests'
 	@echo 'make lint     check style, format and types'
 	@echo 'make clean    remove everything that these made, but not results/'
@@ -43,6 +45,9 @@ preview: .venv/.bench
 	@$(ASV) publish
 	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C ends this. Another port: make preview PORT=8081'
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory .asv/html $(PORT)
+
+gate: .venv/.bench
+	@$(BIN)/infbench gate --base '$(BASE)'
 
 test: .venv/.test
 	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)

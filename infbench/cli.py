@@ -229,14 +229,18 @@ def gate(
 
 @cli.command()
 @click.option("--check", is_flag=True, help="Exit with 1 where there is a release set to be added.")
+@click.option("--add", is_flag=True, help="Add it to the configuration.")
 @click.option("--config", default="asv.conf.json", show_default=True, type=click.Path(), help="asv's configuration.")
-def releases(*, check: bool, config: str) -> None:
+def releases(*, check: bool, add: bool, config: str) -> None:
     """Ask the package index for newer releases than those of asv.conf.json, and print the entry to be added.
 
     Exit code 0: fine, 1: failed, or with --check, there is a newer release; 2: wrong usage.
     """
     with _errors_as_exit_codes():
-        newer = _site("infbench.site.releases").newer_release_set(config)
+        release_sets = _site("infbench.site.releases")
+        newer = release_sets.newer_release_set(config)
+        if add and newer is not None:
+            release_sets.add_release_set(config, newer)
         click.echo("No newer release." if newer is None else newer)
     if check and newer is not None:
         sys.exit(EXIT_FAILED)

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("asv", reason="asv comes with the bench extra")
 
+from asv.util import load_json
+
 ROOT = Path(__file__).parents[1]
 NEWEST = {"numpy": "2.4.6", "scipy": "1.17.1", "joblib": "1.6.0", "scikit-learn": "1.9.1"}
 
@@ -87,6 +89,24 @@ def test_new_release_is_printed_as_an_entry_with_what_works_with_it(index):
         "env_nobuild": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     }
     assert run().returncode == 0  # without --check it is no failure
+
+
+def test_entry_is_added_below_the_others(index, tmp_path):
+    folder, run = index
+    path = tmp_path / "asv.conf.json"
+    path.write_text((ROOT / "asv.conf.json").read_text())
+    assert run("--add", "--config", str(path)).returncode == 0
+    assert path.read_text() == (ROOT / "asv.conf.json").read_text()
+    put(folder, "scikit-learn", "1.10.0")
+    assert run("--add", "--config", str(path)).returncode == 0
+    before, after = (load_json(str(file), js_comments=True)["include"] for file in (ROOT / "asv.conf.json", path))
+    assert after[:-1] == before
+    assert after[-1]["req"]["scikit-learn"] == "1.10.0"
+    comments = [line for line in path.read_text().splitlines() if line.lstrip().startswith("//")]
+    assert comments == [
+        line for line in (ROOT / "asv.conf.json").read_text().splitlines() if line.lstrip().startswith("//")
+    ]
+    assert run("--check", "--config", str(path)).returncode == 0
 
 
 def test_versions_that_do_not_work_together_are_a_failure_and_say_why(index):

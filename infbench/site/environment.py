@@ -35,6 +35,8 @@ class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
         Where this raises, asv gives the whole run up. Where `install_project` does, it says which release set has
         failed, measures the others and exits with 2.
         """
+        if self._failure is not None:
+            return  # asv tries again before each of its steps
         try:
             super().create()
         except ProcessError as error:

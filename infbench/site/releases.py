@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,28 @@ def newer_release_set(config: str | Path) -> str | None:
     if all(Version(found[name]).release[:2] <= Version(newest["req"][name]).release[:2] for name in _WATCHED):
         return None
     return json.dumps({**newest, "req": found}, indent=4)
+
+
+def add_release_set(config: str | Path, entry: str) -> None:
+    """Write an entry below the others of asv.conf.json, and leave all else there as it is.
+
+    Parameters
+    ----------
+    config : str or Path
+    entry : str
+        From `newer_release_set`.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where the file does not have the form that infbench's own has.
+    """
+    path = Path(config)
+    before, include, after = path.read_text(encoding="utf-8").partition('\n    "include": [\n')
+    entries, end, after = after.partition("\n    ]")
+    if not include or not end:
+        raise InvalidParameterError(f'{config} must hold the lines `    "include": [` and `    ]`')
+    path.write_text(f"{before}{include}{entries},\n{textwrap.indent(entry, ' ' * 8)}{end}{after}", encoding="utf-8")
 
 
 def _newest_entry(config: str | Path) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""What the workflows may do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+# Job -> what it may write. A job that is not here may write nothing.
+MAY_WRITE = {
+    "comment.comment": {"pull-requests"},
+    "nightly.measure": {"contents"},
+    "nightly.publish": {"pages", "id-token"},
+    "releases.check": {"contents", "pull-requests"},
+}
+
+
+@pytest.fixture(params=WORKFLOWS, ids=lambda path: path.stem)
+def workflow(request):
+    return request.param.stem, yaml.safe_load(request.param.read_text(encoding="utf-8"))
+
+
+def test_there_is_one_for_each_purpose():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "comment", "compare", "nightly", "releases"]
+
+
+def test_nothing_is_allowed_but_what_a_job_needs(workflow):
+    name, content = workflow
+    assert content["permissions"] == {}
+    for job, description in content["jobs"].items():
+        writes = {scope for scope, access in description["permissions"].items() if access == "write"}
+        assert writes == MAY_WRITE.get(f"{name}.{job}", set())
+        assert description["timeout-minutes"] <= 90
+
+
+def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow):
+    name, content = workflow
+    text = (ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    uses = re.findall(r"uses: (.*)", text)
+    assert len(uses) == sum("uses" in step for job in content["jobs"].values() for step in job["steps"])
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in uses)
+
+
+def test_what_a_stranger_wrote_never_becomes_part_of_a_script(workflow):
+    _, content = workflow
+    for job in content["jobs"].values():
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", "")
+
+
+def test_code_of_a_pull_request_never_meets_a_token_that_writes(workflow):
+    name, content = workflow
+    triggers = content[True]  # YAML takes `on` for a boolean
+    assert "pull_request_target" not in triggers
+    if "pull_request" in triggers:
+        assert not any(key.startswith(f"{name}.") for key in MAY_WRITE)
+    if "workflow_run" in triggers:
+        assert not any("checkout" in step.get("uses", "") for job in content["jobs"].values() for step in job["steps"])
