@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ CONFIGURATION = {
     "launch_method": "forkserver",
     "html_dir": "html",
     "results_dir": "results",
+    "plugins": [".infbench.site.saving"],
 }
 
 SUITE = """
@@ -76,7 +79,7 @@ class LateRunner(SerialRunner):
 class Repository:
     """A repository with the suite and two commits, and asv to run on it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, suite: str = SUITE) -> None:
         self.path = path
         home = path / "home"  # where asv keeps what it knows about machines
         home.mkdir(parents=True)
@@ -85,11 +88,12 @@ class Repository:
             "HOME": str(home),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "COLUMNS": "200",
+            "PYTHONPATH": str(ROOT),
         }
         (path / "benchmarks").mkdir()
         # asv takes PYTHONPATH away from benchmarks.
         (path / "benchmarks" / "__init__.py").write_text(f"import sys\n\nsys.path[:0] = {[str(path), str(ROOT)]}\n")
-        (path / "benchmarks" / "suite.py").write_text(SUITE)
+        (path / "benchmarks" / "suite.py").write_text(suite)
         (path / "asv.conf.json").write_text(json.dumps(CONFIGURATION))
         (path / ".gitignore").write_text("/home/\n/html/\n/results/\n__pycache__/\n")
         self._run("git", "init", "--quiet", "--initial-branch=main")
@@ -195,3 +199,42 @@ def _mark(comparison: str, benchmark: str) -> str:
     """Return what `asv compare` says of a benchmark: ``+`` for slower, ``-`` for faster, nothing for no difference."""
     (row,) = [line for line in comparison.splitlines() if benchmark in line]
     return row.split("|")[1].strip()
+
+
+WAITING = """
+import pathlib, time
+
+def track_a_finished_one():
+    return 7
+
+def track_b_that_waits():
+    pathlib.Path("HERE", "waits").touch()
+    while not pathlib.Path("HERE", "go on").exists():
+        time.sleep(0.01)
+    return 8
+"""
+
+
+@pytest.mark.leaves_behind(
+    "processes", "files", reason="a killed asv leaves its fork server and its folder"
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_run_keeps_what_was_finished_and_goes_on(tmp_path, number):
+    repository = Repository(tmp_path, WAITING.replace("HERE", str(tmp_path)))
+    commit = repository.commit(0.0)
+    run = ["run", "--set-commit-hash", commit, "--machine", MACHINE]
+    command = [sys.executable, "-m", "asv", *run]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=repository._environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (tmp_path / "waits").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.wait(30)
+    assert repository.stored(commit, "suite.track_a_finished_one")["result"] == [7]
+    (tmp_path / "go on").touch()
+    again = repository.asv(*run, "--skip-existing-successful")
+    assert "track_a_finished_one" not in again
+    assert repository.stored(commit, "suite.track_a_finished_one")["result"] == [7]
+    assert repository.stored(commit, "suite.track_b_that_waits")["result"] == [8]

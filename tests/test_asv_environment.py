@@ -78,8 +78,9 @@ def test_configuration_holds_the_release_sets_pinned(configuration):
         assert entry["python"] == "3.11"
 
 
-def test_plugin_is_named_so_that_asv_loads_it(configuration):
-    assert configuration.plugins == [f".{plugin.__name__}"]  # without the leading dot asv ignores it, silently
+def test_plugins_are_named_so_that_asv_loads_them(configuration):
+    assert f".{plugin.__name__}" in configuration.plugins
+    assert all(name.startswith(".infbench.site.") for name in configuration.plugins)  # without the dot asv ignores it
     assert configuration.environment_type == plugin.ReleaseSetEnvironment.tool_name
 
 
