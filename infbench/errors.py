@@ -80,7 +80,7 @@ class WorkerStartError(RunnerError):
     """The workers could not be started, or could not load the estimator."""
 
 
-class WorkerTimeoutError(RunnerError, TimeoutError):
+class WorkerTimeoutError(TimeoutError, RunnerError):
     """A worker did not answer within ``timeout`` seconds; it was killed and replaced."""
 
 

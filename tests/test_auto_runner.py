@@ -17,12 +17,6 @@ def auto(estimator, n_processes=2):
     return make_runner("auto", estimator, n_processes=n_processes)
 
 
-def test_what_costs_nothing_stays_here():
-    with auto(infbench.make_model("dummy", n_features=2)) as runner:
-        check_answer(runner, "predict", ROWS, 1_000)
-        assert runner.chosen == "serial"
-
-
 def test_what_waits_is_done_side_by_side():
     with auto(Slow(0.005)) as runner:
         check_answer(runner, "predict", ROWS, 200)

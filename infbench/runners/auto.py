@@ -82,8 +82,8 @@ class AutoRunner(Runner):
     >>> X = infbench.make_data(n_samples=1_000, n_features=20)
     >>> with AutoRunner(infbench.make_model("dummy"), n_processes=2) as runner:
     ...     answer = runner.predict(X, batch_size=500)
-    ...     runner.chosen
-    'serial'
+    ...     runner.chosen in {"serial", "threads", "process"}
+    True
     """
 
     name: ClassVar[str] = "auto"
