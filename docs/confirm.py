@@ -2,8 +2,8 @@
 
     python docs/confirm.py OLD_PYTHON NEW_PYTHON MODEL N_ROWS
 
-The interpreters are those of two environments, as asv makes them in .asv/env. Each turn is a process of its own and keeps
-its fastest call; each two neighbouring turns give one ratio, new / old.
+The interpreters are those of two environments, as asv makes them in .asv/env. Each turn is a process of its own and
+keeps its fastest call; each two neighbouring turns give one ratio, new / old.
 """
 
 from __future__ import annotations

@@ -215,9 +215,7 @@ def track_b_that_waits():
 """
 
 
-@pytest.mark.leaves_behind(
-    "processes", "files", reason="a killed asv leaves its fork server and its folder"
-)
+@pytest.mark.leaves_behind("processes", "files", reason="a killed asv leaves its fork server and its folder")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_run_keeps_what_was_finished_and_goes_on(tmp_path, number):
     repository = Repository(tmp_path, WAITING.replace("HERE", str(tmp_path)))
