@@ -84,6 +84,16 @@ class TestDeath:
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
             assert not set(old) & set(worker_pids(runner))
 
+    def test_answers_of_a_worker_that_dies_after_it_gave_them(self):
+        late = ROWS[:300].copy()
+        late[250, 0] = -2  # the last batch takes its time
+        with infbench.ProcessRunner(Rows(), n_processes=3) as runner:
+            for _ in range(5):
+                killer = threading.Timer(0.15, os.kill, (worker_pids(runner)[0], signal.SIGKILL))
+                killer.start()
+                np.testing.assert_array_equal(runner.predict(late, batch_size=100), late[:, 0])
+                killer.join()
+
     def test_rows_that_kill_are_tried_twice_and_named(self, start_method):
         with infbench.ProcessRunner(Dies(), n_processes=2, start_method=start_method) as runner:
             with pytest.raises(WorkerDied, match=r"exit code -9 while computing rows 250 to 500") as raised:

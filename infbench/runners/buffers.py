@@ -80,10 +80,9 @@ class SharedBuffer:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-            try:
-                self._map.close()
-            except BufferError:  # an array still lies in it: the memory goes when the array goes
-                pass
+            # Not `self._map.close()`, which unmaps the memory below the arrays that lie in it: numpy keeps a reference
+            # to the mapping, but no lock on it. It goes with the last of them.
+            del self._map
 
 
 def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:
