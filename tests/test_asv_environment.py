@@ -78,7 +78,8 @@ def test_configuration_holds_the_release_sets_pinned(configuration):
 
 
 def test_plugin_is_named_so_that_asv_loads_it(configuration):
-    assert configuration.plugins == [f".{plugin.__name__}"]  # without the leading dot asv ignores it, silently
+    # Without the leading dot asv ignores it, silently.
+    assert configuration.plugins == [f".{plugin.__name__}", ".infbench.site.publisher"]
     assert configuration.environment_type == plugin.ReleaseSetEnvironment.tool_name
 
 
