@@ -29,7 +29,9 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_interval(estimate: Estimate) -> str:
-    """Return the bounds of an interval: ``"1.83 to 1.90"``."""
+    """Return the bounds of an interval: ``"1.83 to 1.90"``; too few values bound nothing, which is ``"unknown"``."""
+    if estimate.high == float("inf"):
+        return "unknown"
     return f"{estimate.low:.2f} to {estimate.high:.2f}"
 
 

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "tables": {"stats"},
     "report": LEAVES | {"results", "tables"},
     "report_peers": LEAVES | {"results", "tables"},
-    "site": LEAVES | {"results", "report"},
+    "site": LEAVES | {"results", "tables"},
     "outputs": {"errors"},
     "cli": LEAVES
     | {
@@ -67,6 +67,7 @@ MAY_EXIT = {"infbench.cli", "infbench.__main__", "infbench.runners.template"}
 HEAVY = {
     "asv",
     "asv_runner",
+    "jinja2",
     "joblib",
     "numpy",
     "pandas",
