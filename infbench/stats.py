@@ -1,10 +1,10 @@
-"""Medians and intervals of paired ratios: pure functions over sequences of numbers."""
+"""Medians, ratios, break-even and scaling laws, each with its interval: pure functions over numbers."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -20,7 +20,7 @@ class Estimate:
     value : float
         The median.
     low, high : float
-        Bounds of the interval; ``low <= value <= high``.
+        Bounds of the interval; ``low <= value <= high``. Zero and infinity where nothing is known about them.
     """
 
     value: float
@@ -29,7 +29,7 @@ class Estimate:
 
     def inverse(self) -> Estimate:
         """Return the estimate of ``1 / x``; the bounds change places."""
-        return Estimate(1 / self.value, 1 / self.high, 1 / self.low)
+        return Estimate(1 / self.value, 1 / self.high, 1 / self.low if self.low else math.inf)
 
 
 def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
@@ -93,13 +93,8 @@ def bootstrap_median(values: Sequence[float], *, confidence: float = 0.95, rando
         raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
     generator = random.Random(random_state)
     ordered = sorted(values)
-    medians = sorted(median(generator.choices(ordered, k=len(ordered))) for _ in range(_N_RESAMPLES))
-    tail = (1 - confidence) / 2
-    low = medians[math.floor(tail * (_N_RESAMPLES - 1))]
-    high = medians[math.ceil((1 - tail) * (_N_RESAMPLES - 1))]
-    value = median(ordered)
-    # With an even number of values a resampled median can miss the plain one on one side: never let it out.
-    return Estimate(value, min(low, value), max(high, value))
+    medians = [median(generator.choices(ordered, k=len(ordered))) for _ in range(_N_RESAMPLES)]
+    return _percentiles(median(ordered), medians, confidence)
 
 
 def ratio_estimate(
@@ -120,3 +115,158 @@ def ratio_estimate(
     """
     ratios = paired_ratios(numerators, denominators)
     return bootstrap_median(ratios, confidence=confidence, random_state=random_state)
+
+
+def quotient(numerator: Estimate, denominator: Estimate) -> Estimate:
+    """Divide two figures that were measured independently of each other.
+
+    Parameters
+    ----------
+    numerator, denominator : Estimate
+        Positive, with intervals of the same confidence, which is the quotient's as well.
+
+    Returns
+    -------
+    Estimate
+
+    References
+    ----------
+    G. Y. Zou and A. Donner, Construction of confidence limits about effect measures: a general approach, Statistics in
+    Medicine 27, 2008: the limits of a difference from those of its two sides, used here on logarithms.
+
+    Examples
+    --------
+    >>> ratio = quotient(Estimate(6.0, 5.4, 6.6), Estimate(2.0, 1.8, 2.2))
+    >>> f"{ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f}"
+    '3.00, 2.61 to 3.46'
+    """
+    value = numerator.value / denominator.value
+    below = math.hypot(_log_of(numerator.value, numerator.low), _log_of(denominator.high, denominator.value))
+    above = math.hypot(_log_of(numerator.high, numerator.value), _log_of(denominator.value, denominator.low))
+    return Estimate(value, value * math.exp(-below), value * math.exp(above))
+
+
+def _log_of(larger: float, smaller: float) -> float:
+    return math.inf if smaller == 0 or larger == math.inf else math.log(larger / smaller)
+
+
+def break_even(wins: Mapping[int, bool]) -> int | None:
+    """Return the fewest rows from which every measured number of rows won, None where the most rows did not.
+
+    Parameters
+    ----------
+    wins : mapping of int to bool
+        Number of rows to whether the parallel runner was faster there, for the numbers that were measured.
+
+    Examples
+    --------
+    >>> break_even({100: True, 1_000: False, 8_000: True, 64_000: True})
+    8000
+    """
+    found = None
+    for n_samples in sorted(wins, reverse=True):
+        if not wins[n_samples]:
+            break
+        found = n_samples
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingLaw:
+    """Speedup as a function of the number of processes: ``n / (1 + contention (n - 1) + coherency n (n - 1))``.
+
+    Attributes
+    ----------
+    contention : Estimate
+        Share of the work that waits for its turn, 0 to 1. Without coherency it is Amdahl's serial share.
+    coherency : Estimate
+        Price of keeping each pair of processes in agreement, 0 or more. Above 0 there is a number of processes from
+        which the speedup falls.
+    curve : tuple of (int, Estimate)
+        Number of processes and speedup, from 1 to the most that were measured.
+    """
+
+    contention: Estimate
+    coherency: Estimate
+    curve: tuple[tuple[int, Estimate], ...]
+
+
+MIN_COUNTS = 4
+"""Numbers of processes that a scaling law needs: two parameters pass through any three points too easily."""
+
+
+def fit_scaling(
+    costs: Mapping[int, Sequence[float]], *, coherency: bool, confidence: float = 0.95, random_state: int = 0
+) -> ScalingLaw:
+    """Fit Amdahl's law or the Universal Scalability Law to measured costs, with bootstrap intervals.
+
+    Parameters
+    ----------
+    costs : mapping of int to sequence of float
+        Number of processes to the paired cost ratios, parallel time / serial time, that were measured with it.
+    coherency : bool
+        True for the Universal Scalability Law, False for Amdahl's, which is the same without the coherency term.
+    confidence, random_state
+        See `bootstrap_median`.
+
+    Returns
+    -------
+    ScalingLaw
+
+    Raises
+    ------
+    ValueError
+        With fewer than `MIN_COUNTS` numbers of processes, or one without a cost.
+
+    Notes
+    -----
+    Both laws are linear in their parameters once they are written as a cost: ``n cost - 1 = contention (n - 1) +
+    coherency n (n - 1)``. Least squares on relative errors, because a ratio's noise grows with it.
+
+    References
+    ----------
+    G. M. Amdahl, Validity of the single processor approach to achieving large scale computing capabilities, 1967.
+    N. J. Gunther, Guerrilla Capacity Planning, 2007, chapters 4 and 5.
+    """
+    if len(costs) < MIN_COUNTS or not all(costs.values()):
+        raise ValueError(f"need costs of at least {MIN_COUNTS} numbers of processes, got {sorted(costs)}")
+    generator = random.Random(random_state)
+    fits = [
+        _least_squares({n: median(generator.choices(of_n, k=len(of_n))) for n, of_n in costs.items()}, coherency)
+        for _ in range(_N_RESAMPLES)
+    ]
+    best = _least_squares({n: median(of_n) for n, of_n in costs.items()}, coherency)
+    speedups = {n: (n / _n_cost(n, best), [n / _n_cost(n, fit) for fit in fits]) for n in range(1, max(costs) + 1)}
+    return ScalingLaw(
+        contention=_percentiles(best[0], [fit[0] for fit in fits], confidence),
+        coherency=_percentiles(best[1], [fit[1] for fit in fits], confidence),
+        curve=tuple((n, _percentiles(value, resampled, confidence)) for n, (value, resampled) in speedups.items()),
+    )
+
+
+def _n_cost(n: int, fit: tuple[float, float]) -> float:
+    return 1 + fit[0] * (n - 1) + fit[1] * n * (n - 1)
+
+
+def _least_squares(costs: Mapping[int, float], coherency: bool) -> tuple[float, float]:
+    """Return contention and coherency, neither negative."""
+    rows = [((n - 1) / (n * cost), (n - 1) / cost, 1 - 1 / (n * cost)) for n, cost in costs.items()]
+    aa, ab, bb = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
+    ay, by = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    if coherency:
+        determinant = aa * bb - ab * ab
+        contention, pairs = (ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant
+        if pairs > 0:
+            # Where the best contention is outside its range, the best pair lies on that border.
+            bounded = min(max(contention, 0.0), 1.0)
+            return bounded, pairs if bounded == contention else max((by - bounded * ab) / bb, 0.0)
+    return min(max(ay / aa, 0.0), 1.0), 0.0
+
+
+def _percentiles(value: float, resampled: Sequence[float], confidence: float) -> Estimate:
+    ordered = sorted(resampled)
+    tail = (1 - confidence) / 2
+    low = ordered[math.floor(tail * (len(ordered) - 1))]
+    high = ordered[math.ceil((1 - tail) * (len(ordered) - 1))]
+    # With an even number of values a resampled median can miss the plain one on one side: never let it out.
+    return Estimate(value, min(low, value), max(high, value))

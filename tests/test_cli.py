@@ -447,7 +447,7 @@ def asv_results(tmp_path):
     from asv.results import Results
     from asv.runner import BenchmarkResult
 
-    from infbench.site.history import COST_RATIO, THROUGHPUT
+    from infbench.site.stored import COST_RATIO, THROUGHPUT
 
     params = [["'random_forest'"], ["'serial'", "'process'", "'pool'"], ["10000"], ["1000"], ["2"]]
     benchmarks = {

@@ -14,7 +14,8 @@ from asv.runner import BenchmarkResult
 from asv.util import write_json
 
 from infbench.errors import InfbenchError
-from infbench.site.history import COST_RATIO, THROUGHPUT, load_history
+from infbench.site.history import load_history
+from infbench.site.stored import COST_RATIO, THROUGHPUT
 
 MODELS = ["random_forest", "logistic_regression"]
 RUNNERS = ["serial", "process"]

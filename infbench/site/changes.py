@@ -1,0 +1,342 @@
+"""Steps between neighbouring releases and neighbouring commits: which are changes, and of what."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from infbench.site.points import BASELINE, Measured, Point, Workload
+from infbench.site.stored import Computer, ReleaseSet
+from infbench.stats import Estimate, quotient
+
+_MIN_REPEATS = 4
+"""Repetitions of a measurement below which nobody knows how far they lie apart."""
+
+_REPEAT_NOISE_SDS = 3.0
+"""A step of fewer standard deviations than this is what repeating a measurement gives by itself."""
+
+
+class Quantity(StrEnum):
+    """What a step is a step of."""
+
+    SERIAL = "serial time"
+    PARALLEL = "parallel time"
+    SPEEDUP = "speedup"
+
+
+class Outcome(StrEnum):
+    """What a step is."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NOISE = "within noise"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Meaning(StrEnum):
+    """Whether a change is good."""
+
+    WORSE = "worse"
+    BETTER = "better"
+    NEITHER = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What a step must exceed to be a change.
+
+    Attributes
+    ----------
+    floor : float
+        Factor, 1 or more: the farther bound of serial against serial, of both ends. Infinite where it is unknown.
+    repeat : float or None
+        Factor, 1 or more: how far apart repetitions of this measurement lie on this computer; None where there are too
+        few to tell.
+    """
+
+    floor: float
+    repeat: float | None
+
+    @property
+    def factor(self) -> float:
+        """The larger of the two."""
+        return max(self.floor, self.repeat or 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One quantity of one workload, before and after.
+
+    Attributes
+    ----------
+    computer : Computer
+    kind : str
+        ``"release"`` or ``"commit"``.
+    quantity : Quantity
+    workload : Workload
+    runner : str
+        ``"serial"`` for the serial time.
+    release_sets : tuple of ReleaseSet
+        Before and after; twice the same one for a step between commits.
+    commits : tuple of str
+        Before and after; twice the same one for a step between releases.
+    skipped : int
+        How many release sets or commits between the two lack this figure.
+    before, after : Estimate
+        Seconds, or speedups.
+    ratio : Estimate
+        After / before.
+    noise : Noise
+    outcome : Outcome
+    meaning : Meaning
+        ``NEITHER`` for what is no change, and for a speedup that moved only because the serial time did.
+    reason : str
+        What moved a speedup, in words; empty for all else.
+    """
+
+    computer: Computer
+    kind: str
+    quantity: Quantity
+    workload: Workload
+    runner: str
+    release_sets: tuple[ReleaseSet, ReleaseSet]
+    commits: tuple[str, str]
+    skipped: int
+    before: Estimate
+    after: Estimate
+    ratio: Estimate
+    noise: Noise
+    outcome: Outcome
+    meaning: Meaning
+    reason: str
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the step is larger than the noise."""
+        return self.outcome in {Outcome.HIGHER, Outcome.LOWER}
+
+    @property
+    def size(self) -> float:
+        """The ratio, or its inverse where that is larger."""
+        return max(self.ratio.value, 1 / self.ratio.value)
+
+    @property
+    def moved(self) -> list[tuple[str, str, str]]:
+        """Library, version before and version after, of those that are not the same."""
+        before, after = (dict(release_set.versions) for release_set in self.release_sets)
+        return [
+            (library, before.get(library, "none"), after.get(library, "none"))
+            for library in dict.fromkeys([*before, *after])
+            if before.get(library) != after.get(library)
+        ]
+
+
+def judge(ratio: Estimate, noise: Noise) -> Outcome:
+    """Tell a change from noise.
+
+    Parameters
+    ----------
+    ratio : Estimate
+        After / before.
+    noise : Noise
+
+    Returns
+    -------
+    Outcome
+        A change where the whole interval lies outside the noise floor and the size exceeds both kinds of noise; noise
+        where the size does not exceed them; inconclusive where it does and the interval says that it need not.
+    """
+    if max(ratio.value, 1 / ratio.value) <= noise.factor:
+        # An infinite factor is no knowledge of noise, but no knowledge at all.
+        return Outcome.INCONCLUSIVE if math.isinf(noise.factor) else Outcome.NOISE
+    if ratio.low > noise.floor:
+        return Outcome.HIGHER
+    if ratio.high * noise.floor < 1:
+        return Outcome.LOWER
+    return Outcome.INCONCLUSIVE
+
+
+def repeat_noise(points: Iterable[Point]) -> float | None:
+    """Tell how far apart repetitions of a measurement lie on a computer.
+
+    A speedup is measured twice: in pairs, side by side, and as the quotient of two times from separate processes, some
+    minutes apart. Both would be the same on a machine without noise, whatever the libraries do.
+
+    Parameters
+    ----------
+    points : iterable of Point
+        Of the same computer, workload and runner; all release sets and commits.
+
+    Returns
+    -------
+    float or None
+        A factor, 1 or more, that a step between two measurements exceeds by chance about three times in a thousand.
+        None with fewer than four points that have all three figures.
+
+    Notes
+    -----
+    The logarithms of serial time, parallel time and paired speedup each carry one measurement's noise, so their sum
+    carries three and a step carries two of them. The standard deviation is taken from the median of the absolute
+    values, so that a single bad run does not hide every change for ever.
+    """
+    apart = [
+        abs(math.log(point.serial.value / point.parallel.value / point.speedup.value))
+        for point in points
+        if point.paired and point.serial is not None and point.parallel is not None and point.speedup is not None
+    ]
+    if len(apart) < _MIN_REPEATS:
+        return None
+    standard_deviation = 1.4826 * median(apart)  # of a normal distribution
+    return math.exp(min(_REPEAT_NOISE_SDS * math.sqrt(2 / 3) * standard_deviation, 100.0))
+
+
+def find_steps(measured: Sequence[Measured]) -> list[Step]:
+    """Return every step between neighbouring releases and between neighbouring commits, changes or not.
+
+    Neighbouring releases are compared on the newest commit that both were measured with, neighbouring commits on the
+    same release set, and both on the same computer only. What lacks a figure has its neighbours compared instead.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        By date.
+
+    Returns
+    -------
+    list of Step
+        The largest first.
+    """
+    by_computer: dict[Computer, list[Measured]] = defaultdict(list)
+    for one in measured:
+        by_computer[one.run.computer].append(one)
+    steps = [step for members in by_computer.values() for step in _steps_on_one(members)]
+    # Ties, which rounded figures have, must not depend on the order of files.
+    return sorted(steps, key=lambda step: (-step.size, step.kind, step.workload, step.runner, step.quantity))
+
+
+_Key = tuple[Workload, str]
+_Pair = tuple[Measured, Measured, int]
+
+
+def _steps_on_one(measured: list[Measured]) -> Iterator[Step]:
+    of_key: dict[_Key, list[Measured]] = defaultdict(list)
+    for one in measured:
+        for key, point in one.points.items():
+            if point.paired:  # or there is no noise floor
+                of_key[key].append(one)
+    of_workload: dict[Workload, list[Point]] = defaultdict(list)
+    for key, members in of_key.items():
+        of_workload[key[0]] += [one.points[key] for one in members]
+    serial_repeats = {workload: repeat_noise(points) for workload, points in of_workload.items()}
+    sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
+    of_set = [[one for one in measured if one.run.release_set == release_set] for release_set in sets]
+    told: set[tuple[Any, ...]] = set()
+    for key, members in of_key.items():
+        repeats = serial_repeats[key[0]], repeat_noise(one.points[key] for one in members)
+        pairs = [("release", *pair) for pair in _release_pairs(sets, members)]
+        pairs += [("commit", *pair) for group in of_set for pair in _commit_pairs(group, members)]
+        for kind, before, after, skipped in pairs:
+            for step in _steps_between(kind, before, after, skipped, key, repeats):
+                # The serial time is the same for every runner, and for every number of processes.
+                about = (step.workload[:3], step.runner, step.quantity, kind, step.release_sets, step.commits)
+                if step.quantity != Quantity.SERIAL or about not in told:
+                    told.add(about)
+                    yield step
+
+
+def _release_pairs(sets: Sequence[ReleaseSet], members: Sequence[Measured]) -> Iterator[_Pair]:
+    by_set: dict[ReleaseSet, dict[str, Measured]] = defaultdict(dict)
+    for one in members:
+        by_set[one.run.release_set][one.run.commit] = one
+    present = [release_set for release_set in sets if release_set in by_set]
+    for older, newer in pairwise(present):
+        common = [commit for commit in by_set[older] if commit in by_set[newer]]
+        if common:
+            skipped = sets.index(newer) - sets.index(older) - 1
+            yield by_set[older][common[-1]], by_set[newer][common[-1]], skipped
+
+
+def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> Iterator[_Pair]:
+    position = {one.run.commit: index for index, one in enumerate(of_set)}
+    present = [one for one in members if one.run.release_set == of_set[0].run.release_set]
+    for older, newer in pairwise(present):
+        if older.run.commit != newer.run.commit:
+            yield older, newer, position[newer.run.commit] - position[older.run.commit] - 1
+
+
+_FIGURE: dict[Quantity, Callable[[Point], Estimate | None]] = {
+    Quantity.SERIAL: lambda point: point.serial,
+    Quantity.PARALLEL: lambda point: point.parallel,
+    Quantity.SPEEDUP: lambda point: point.speedup,
+}
+
+
+def _steps_between(
+    kind: str, before: Measured, after: Measured, skipped: int, key: _Key, repeats: tuple[float | None, float | None]
+) -> Iterator[Step]:
+    points = before.points[key], after.points[key]
+    floor = max(_farther_bound(point.noise_floor) for point in points)
+    outcomes: dict[Quantity, Outcome] = {}
+    for quantity, figure in _FIGURE.items():
+        ends = figure(points[0]), figure(points[1])
+        if ends[0] is None or ends[1] is None:
+            continue
+        ratio = quotient(ends[1], ends[0])
+        noise = Noise(floor, repeats[0] if quantity == Quantity.SERIAL else repeats[1])
+        outcomes[quantity] = judge(ratio, noise)
+        meaning, reason = _meaning(quantity, outcomes)
+        yield Step(
+            computer=after.run.computer,
+            kind=kind,
+            quantity=quantity,
+            workload=key[0],
+            runner=BASELINE if quantity == Quantity.SERIAL else key[1],
+            release_sets=(before.run.release_set, after.run.release_set),
+            commits=(before.run.commit, after.run.commit),
+            skipped=skipped,
+            before=ends[0],
+            after=ends[1],
+            ratio=ratio,
+            noise=noise,
+            outcome=outcomes[quantity],
+            meaning=meaning,
+            reason=reason,
+        )
+
+
+def _farther_bound(noise_floor: Estimate | None) -> float:
+    if noise_floor is None or noise_floor.low <= 0:
+        return math.inf
+    return max(noise_floor.high, 1 / noise_floor.low, 1.0)
+
+
+_OPPOSITE = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
+_PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
+
+
+def _meaning(quantity: Quantity, outcomes: dict[Quantity, Outcome]) -> tuple[Meaning, str]:
+    """Say what a change means. A speedup comes last, when the outcomes of both times are known."""
+    outcome = outcomes[quantity]
+    if outcome not in _OPPOSITE:
+        return Meaning.NEITHER, ""
+    if quantity != Quantity.SPEEDUP:
+        return (Meaning.WORSE if outcome == Outcome.HIGHER else Meaning.BETTER), ""
+    meaning = Meaning.BETTER if outcome == Outcome.HIGHER else Meaning.WORSE
+    serial, parallel = outcomes.get(Quantity.SERIAL), outcomes.get(Quantity.PARALLEL)
+    one = f"one process got {_PACE[outcome]}"
+    if parallel == _OPPOSITE[outcome]:
+        several = f"several processes got {_PACE[parallel]}"
+        return meaning, f"{several}, and {one}" if serial == outcome else several
+    if serial == outcome:
+        if parallel == Outcome.NOISE:
+            return Meaning.NEITHER, f"only because {one}"
+        if parallel == outcome:
+            return Meaning.NEITHER, f"only because {one} by more than several did"
+        return meaning, f"{one}; what several did is inconclusive"
+    return meaning, "neither time alone moved beyond its noise"

@@ -1,0 +1,128 @@
+"""Serial time, parallel time, speedup and noise floor of every workload: what the figures of one run say together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from infbench.site.stored import COST_RATIO, LATENCY, THROUGHPUT, Figure, Run
+from infbench.stats import Estimate, quotient
+
+BASELINE = "serial"
+
+LATENCY_PROCESSES = 2
+"""`n_processes` of the latency suite, which is no parameter of it."""
+
+
+class Workload(NamedTuple):
+    """What a runner was given to do."""
+
+    model: str
+    n_samples: int
+    batch_size: int
+    n_processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One runner against one process, over the same batches.
+
+    Attributes
+    ----------
+    serial, parallel : Estimate or None
+        Seconds of one pass over all rows, each measured in a process of its own.
+    speedup : Estimate or None
+        Serial time / parallel time.
+    noise_floor : Estimate or None
+        Serial time / serial time, measured in the way of a paired speedup.
+    paired : bool
+        Whether the speedup comes from pairs that were measured side by side. Otherwise it is the quotient of the two
+        times, which a machine that changes its speed between them falsifies.
+    """
+
+    serial: Estimate | None
+    parallel: Estimate | None
+    speedup: Estimate | None
+    noise_floor: Estimate | None
+    paired: bool
+
+    def efficiency(self, n_processes: int) -> float | None:
+        """Speedup per process that computes."""
+        return None if self.speedup is None else self.speedup.value / n_processes
+
+
+Points = dict[tuple[Workload, str], Point]
+"""Workload and runner to what was measured. The baseline itself is not among the runners."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run with its points."""
+
+    run: Run
+    points: Points
+
+
+def points_of(run: Run) -> Points:
+    """Put the figures of a run together.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    dict of (Workload, str) to Point
+        A runner with neither a time nor a speedup is left out.
+    """
+    costs = {_workload(key): figure for key, figure in run.figures.items() if key[0] == COST_RATIO}
+    # Where both suites measured the same workload, the one for throughput counts.
+    times = {
+        **{_single_batch(key): figure for key, figure in run.figures.items() if key[0] == LATENCY},
+        **{_workload(key): figure for key, figure in run.figures.items() if key[0] == THROUGHPUT},
+    }
+    points: Points = {}
+    for workload, runner in dict.fromkeys([*costs, *times]):
+        if runner == BASELINE:
+            continue
+        cost, noise = costs.get((workload, runner)), _of_baseline(costs, workload)
+        serial, parallel = _of_baseline(times, workload), times.get((workload, runner))
+        speedup = None
+        if cost is not None:
+            speedup = cost.estimate.inverse()
+        elif serial is not None and parallel is not None:
+            speedup = quotient(serial.estimate, parallel.estimate)
+        points[workload, runner] = Point(
+            serial=None if serial is None else serial.estimate,
+            parallel=None if parallel is None else parallel.estimate,
+            speedup=speedup,
+            noise_floor=None if noise is None else noise.estimate.inverse(),
+            paired=cost is not None,
+        )
+    return points
+
+
+def _workload(key: tuple[Any, ...]) -> tuple[Workload, str]:
+    _, model, runner, n_samples, batch_size, n_processes = key
+    return Workload(model, n_samples, batch_size, n_processes), runner
+
+
+def _single_batch(key: tuple[Any, ...]) -> tuple[Workload, str]:
+    _, model, runner, n_samples = key
+    return Workload(model, n_samples, n_samples, LATENCY_PROCESSES), runner
+
+
+def _of_baseline(figures: Mapping[tuple[Workload, str], Figure], workload: Workload) -> Figure | None:
+    """Return the serial figure of a workload: one process is the same whatever it is compared with."""
+    found = figures.get((workload, BASELINE))
+    if found is None:
+        found = next(
+            (
+                figure
+                for (other, runner), figure in figures.items()
+                if runner == BASELINE and other._replace(n_processes=workload.n_processes) == workload
+            ),
+            None,
+        )
+    return found
