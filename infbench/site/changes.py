@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -196,11 +196,38 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
     return math.exp(min(_REPEAT_NOISE_SDS * math.sqrt(2 / 3) * standard_deviation, 100.0))
 
 
+_Key = tuple[Workload, str]
+
+
+class Repeats:
+    """The repeat noise of everything that was measured on one computer.
+
+    Parameters
+    ----------
+    measured : iterable of Measured
+    """
+
+    def __init__(self, measured: Iterable[Measured]) -> None:
+        by_key: dict[_Key, list[Point]] = defaultdict(list)
+        by_workload: dict[Workload, list[Point]] = defaultdict(list)
+        for one in measured:
+            for key, point in one.points.items():
+                by_key[key].append(point)
+                by_workload[key[0]].append(point)
+        self._of_runner = {key: repeat_noise(points) for key, points in by_key.items()}
+        self._of_serial = {workload: repeat_noise(points) for workload, points in by_workload.items()}
+
+    def noise(self, key: _Key, quantity: Quantity) -> float | None:
+        """Return the repeat noise of a quantity; that of the serial time, which all runners share, comes from all."""
+        return self._of_serial.get(key[0]) if quantity == Quantity.SERIAL else self._of_runner.get(key)
+
+
 def find_steps(measured: Sequence[Measured]) -> list[Step]:
     """Return every step between neighbouring releases and between neighbouring commits, changes or not.
 
     Neighbouring releases are compared on the newest commit that both were measured with, neighbouring commits on the
     same release set, and both on the same computer only. What lacks a figure has its neighbours compared instead.
+    Workloads whose speedup was never measured in pairs have no noise floor, and so no steps.
 
     Parameters
     ----------
@@ -220,42 +247,71 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
     return sorted(steps, key=lambda step: (-step.size, step.kind, step.workload, step.runner, step.quantity))
 
 
-_Key = tuple[Workload, str]
-_Pair = tuple[Measured, Measured, int]
+def compare(
+    kind: str, before: Measured, after: Measured, key: _Key, quantity: Quantity, repeats: Repeats, skipped: int = 0
+) -> Step | None:
+    """Return the step of one quantity from one run to another, None where either lacks it."""
+    ends = _figure(before, key, quantity), _figure(after, key, quantity)
+    if ends[0] is None or ends[1] is None:
+        return None
+    ratio = quotient(ends[1], ends[0])
+    floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
+    noise = Noise(floor, repeats.noise(key, quantity))
+    outcome = judge(ratio, noise)
+    meaning, reason = Meaning.NEITHER, ""
+    if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
+        times = [compare(kind, before, after, key, time, repeats) for time in (Quantity.SERIAL, Quantity.PARALLEL)]
+        meaning, reason = _meaning_of_speedup(outcome, *(time and time.outcome for time in times))
+    elif outcome in _OPPOSITE:
+        meaning = Meaning.WORSE if outcome == Outcome.HIGHER else Meaning.BETTER
+    return Step(
+        computer=after.run.computer,
+        kind=kind,
+        quantity=quantity,
+        workload=key[0],
+        runner=BASELINE if quantity == Quantity.SERIAL else key[1],
+        release_sets=(before.run.release_set, after.run.release_set),
+        commits=(before.run.commit, after.run.commit),
+        skipped=skipped,
+        before=ends[0],
+        after=ends[1],
+        ratio=ratio,
+        noise=noise,
+        outcome=outcome,
+        meaning=meaning,
+        reason=reason,
+    )
 
 
 def _steps_on_one(measured: list[Measured]) -> Iterator[Step]:
-    of_key: dict[_Key, list[Measured]] = defaultdict(list)
-    for one in measured:
-        for key, point in one.points.items():
-            if point.paired:  # or there is no noise floor
-                of_key[key].append(one)
-    of_workload: dict[Workload, list[Point]] = defaultdict(list)
-    for key, members in of_key.items():
-        of_workload[key[0]] += [one.points[key] for one in members]
-    serial_repeats = {workload: repeat_noise(points) for workload, points in of_workload.items()}
+    repeats = Repeats(measured)
     sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
-    of_set = [[one for one in measured if one.run.release_set == release_set] for release_set in sets]
+    of_set = {one: [other for other in measured if other.run.release_set == one] for one in sets}
     told: set[tuple[Any, ...]] = set()
-    for key, members in of_key.items():
-        repeats = serial_repeats[key[0]], repeat_noise(one.points[key] for one in members)
-        pairs = [("release", *pair) for pair in _release_pairs(sets, members)]
-        pairs += [("commit", *pair) for group in of_set for pair in _commit_pairs(group, members)]
-        for kind, before, after, skipped in pairs:
-            for step in _steps_between(kind, before, after, skipped, key, repeats):
-                # The serial time is the same for every runner, and for every number of processes.
-                about = (step.workload[:3], step.runner, step.quantity, kind, step.release_sets, step.commits)
-                if step.quantity != Quantity.SERIAL or about not in told:
-                    told.add(about)
-                    yield step
+    for key in dict.fromkeys(key for one in measured for key, point in one.points.items() if point.paired):
+        for quantity in Quantity:
+            # The serial time is the same for every runner, and for every number of processes.
+            about = (*key[0][:3], quantity)
+            if quantity == Quantity.SERIAL and about in told:
+                continue
+            told.add(about)
+            members = [one for one in measured if _figure(one, key, quantity) is not None]
+            pairs = [("release", *pair) for pair in _release_pairs(sets, members)]
+            pairs += [("commit", *pair) for group in of_set.values() for pair in _commit_pairs(group, members)]
+            for kind, before, after, skipped in pairs:
+                step = compare(kind, before, after, key, quantity, repeats, skipped)
+                assert step is not None
+                yield step
+
+
+_Pair = tuple[Measured, Measured, int]
 
 
 def _release_pairs(sets: Sequence[ReleaseSet], members: Sequence[Measured]) -> Iterator[_Pair]:
     by_set: dict[ReleaseSet, dict[str, Measured]] = defaultdict(dict)
     for one in members:
         by_set[one.run.release_set][one.run.commit] = one
-    present = [release_set for release_set in sets if release_set in by_set]
-    for older, newer in pairwise(present):
+    for older, newer in pairwise(release_set for release_set in sets if release_set in by_set):
         common = [commit for commit in by_set[older] if commit in by_set[newer]]
         if common:
             skipped = sets.index(newer) - sets.index(older) - 1
@@ -270,44 +326,13 @@ def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> It
             yield older, newer, position[newer.run.commit] - position[older.run.commit] - 1
 
 
-_FIGURE: dict[Quantity, Callable[[Point], Estimate | None]] = {
-    Quantity.SERIAL: lambda point: point.serial,
-    Quantity.PARALLEL: lambda point: point.parallel,
-    Quantity.SPEEDUP: lambda point: point.speedup,
-}
-
-
-def _steps_between(
-    kind: str, before: Measured, after: Measured, skipped: int, key: _Key, repeats: tuple[float | None, float | None]
-) -> Iterator[Step]:
-    points = before.points[key], after.points[key]
-    floor = max(_farther_bound(point.noise_floor) for point in points)
-    outcomes: dict[Quantity, Outcome] = {}
-    for quantity, figure in _FIGURE.items():
-        ends = figure(points[0]), figure(points[1])
-        if ends[0] is None or ends[1] is None:
-            continue
-        ratio = quotient(ends[1], ends[0])
-        noise = Noise(floor, repeats[0] if quantity == Quantity.SERIAL else repeats[1])
-        outcomes[quantity] = judge(ratio, noise)
-        meaning, reason = _meaning(quantity, outcomes)
-        yield Step(
-            computer=after.run.computer,
-            kind=kind,
-            quantity=quantity,
-            workload=key[0],
-            runner=BASELINE if quantity == Quantity.SERIAL else key[1],
-            release_sets=(before.run.release_set, after.run.release_set),
-            commits=(before.run.commit, after.run.commit),
-            skipped=skipped,
-            before=ends[0],
-            after=ends[1],
-            ratio=ratio,
-            noise=noise,
-            outcome=outcomes[quantity],
-            meaning=meaning,
-            reason=reason,
-        )
+def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
+    point = one.points.get(key)
+    if point is None:
+        return None
+    if quantity == Quantity.SPEEDUP:
+        return point.speedup if point.paired else None
+    return point.serial if quantity == Quantity.SERIAL else point.parallel
 
 
 def _farther_bound(noise_floor: Estimate | None) -> float:
@@ -320,15 +345,9 @@ _OPPOSITE = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
 _PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
 
 
-def _meaning(quantity: Quantity, outcomes: dict[Quantity, Outcome]) -> tuple[Meaning, str]:
-    """Say what a change means. A speedup comes last, when the outcomes of both times are known."""
-    outcome = outcomes[quantity]
-    if outcome not in _OPPOSITE:
-        return Meaning.NEITHER, ""
-    if quantity != Quantity.SPEEDUP:
-        return (Meaning.WORSE if outcome == Outcome.HIGHER else Meaning.BETTER), ""
+def _meaning_of_speedup(outcome: Outcome, serial: Outcome | None, parallel: Outcome | None) -> tuple[Meaning, str]:
+    """Say whether a changed speedup is good, and which of the two times moved it."""
     meaning = Meaning.BETTER if outcome == Outcome.HIGHER else Meaning.WORSE
-    serial, parallel = outcomes.get(Quantity.SERIAL), outcomes.get(Quantity.PARALLEL)
     one = f"one process got {_PACE[outcome]}"
     if parallel == _OPPOSITE[outcome]:
         several = f"several processes got {_PACE[parallel]}"

@@ -1,0 +1,480 @@
+"""The data of the speedup page: everything that it shows, ready to be drawn. Nothing is computed in the browser."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isinf
+from typing import Any
+
+from infbench.site import words
+from infbench.site.changes import Outcome, Quantity, Repeats, Step, compare
+from infbench.site.points import BASELINE, Measured, Point, Workload
+from infbench.site.stored import COST_RATIO, DISPATCH, MEMORY, SCALING, START_UP, Computer, Figure, ReleaseSet, Run
+from infbench.stats import MIN_COUNTS, Estimate, fit_scaling
+
+SCALING_WORKLOAD = (8_000, 500)
+"""Rows and batch size of the scaling suite, and its runner: no parameters of it."""
+SCALING_RUNNER = "process"
+
+START_METHOD = "forkserver"
+"""What `SCALING_RUNNER` starts its workers with by itself."""
+
+_MAX_INCONCLUSIVE = 200  # the rest is in the raw data
+
+Json = dict[str, Any]
+_Key = tuple[Workload, str]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page loads.
+
+    Attributes
+    ----------
+    catalog : dict
+        What there is to choose from, and in which part it lies: loaded at once.
+    parts : dict of str to dict
+        Name of a part to its content: each is loaded when it is chosen.
+    """
+
+    catalog: Json
+    parts: dict[str, Json]
+
+
+def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Mapping[str, str]) -> Page:
+    """Put together what the page shows.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        By date.
+    steps : sequence of Step
+        What `find_steps` finds in them.
+    subjects : mapping of str to str
+        Commit to the first line of its message, where it is known.
+
+    Returns
+    -------
+    Page
+    """
+    sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
+    commits = list({one.run.commit: one.run for one in measured}.values())
+    index = _Index(
+        sets={release_set: position for position, release_set in enumerate(sets)},
+        commits={run.commit: position for position, run in enumerate(commits)},
+    )
+    computers, parts = [], {}
+    by_computer: dict[Computer, list[Measured]] = defaultdict(list)
+    for one in measured:
+        by_computer[one.run.computer].append(one)
+    names = Counter(computer.name for computer in by_computer)
+    for position, (computer, members) in enumerate(sorted(by_computer.items())):
+        own_steps = [step for step in steps if step.computer == computer]
+        view = _View(index, members, own_steps)
+        entry: Json = {
+            "name": computer.name if names[computer.name] == 1 else f"{computer.name} ({_cpus(computer)})",
+            "facts": _facts(computer, members[-1].run),
+            "models": [],
+            "overview": [],
+            "changes": f"changes-{position}",
+        }
+        parts[entry["changes"]] = _changes(index, own_steps)
+        for number, model in enumerate(sorted({key[0].model for one in members for key in one.points})):
+            part = f"model-{position}-{number}"
+            parts[part] = view.of_model(model)
+            entry["models"].append({"name": model, "part": part})
+            entry["overview"].append(view.overview(model))
+        computers.append(entry)
+    catalog = {
+        "computers": computers,
+        "sets": [
+            {"label": label, "versions": dict(release_set.versions)}
+            for label, release_set in zip(_labels(sets), sets, strict=True)
+        ],
+        "commits": [
+            {"hash": run.commit, "date": run.date, "subject": subjects.get(run.commit, "")} for run in commits
+        ],
+    }
+    return Page(catalog, parts)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Where a release set or a commit stands in the catalog."""
+
+    sets: dict[ReleaseSet, int]
+    commits: dict[str, int]
+
+
+class _View:
+    """One computer's results, model by model."""
+
+    def __init__(self, index: _Index, measured: Sequence[Measured], steps: Sequence[Step]) -> None:
+        self._index = index
+        self._repeats = Repeats(measured)
+        self._history: dict[_Key, list[Measured]] = defaultdict(list)
+        # The newest that has a figure counts: a run that failed, or that was a part of the suites, hides no older one.
+        self._points: dict[ReleaseSet, dict[_Key, Point]] = defaultdict(dict)
+        self._figures: dict[ReleaseSet, dict[tuple[Any, ...], Figure]] = defaultdict(dict)
+        for one in measured:
+            self._points[one.run.release_set].update(one.points)
+            self._figures[one.run.release_set].update(one.run.figures)
+            for key in one.points:
+                self._history[key].append(one)
+        self._steps: dict[tuple[Workload, str, str], list[Step]] = defaultdict(list)
+        for step in steps:
+            self._steps[step.workload, step.runner, step.kind].append(step)
+
+    def of_model(self, model: str) -> Json:
+        """Return the part of a model."""
+        keys = sorted(key for key in self._history if key[0].model == model)
+        sets = sorted(self._points, key=lambda release_set: release_set.order)
+        return {
+            "combinations": [self._combination(key) for key in keys],
+            "verdicts": [entry for one in sets for entry in self._verdicts(model, one)],
+            "maps": [entry for one in sets for entry in self._maps(model, one)],
+            "runners": [entry for one in sets for entry in self._runners(model, one)],
+            "scaling": [entry for one in sets for entry in self._scaling(model, one)],
+            "notes": {self._index.sets[one]: _runner_notes(self._figures[one]) for one in sets},
+        }
+
+    def overview(self, model: str) -> Json:
+        """Return the verdict on the newest release set, on what the page shows first of a model."""
+        (workload, runner), newest = max(
+            (
+                (key, members[-1].run.release_set)
+                for key, members in self._history.items()
+                if key[0].model == model
+            ),
+            key=lambda pair: (
+                pair[1].order,
+                self._points[pair[1]][pair[0]].paired,
+                pair[0][1] == SCALING_RUNNER,
+                pair[0][0][1:],
+            ),
+        )
+        at = {
+            "model": model,
+            "rows": workload.n_samples,
+            "batch": workload.batch_size,
+            "runner": runner,
+            "processes": workload.n_processes,
+            "set": self._index.sets[newest],
+        }
+        points = self._along_rows(newest, workload, runner)
+        if not points:
+            return at
+        found = words.verdict(runner, workload.n_processes, workload.batch_size, points)
+        # As the verdict: what was not measured in pairs decides nothing.
+        judged = [point for point in points.values() if point.paired] or list(points.values())
+        speedup = max((point.speedup for point in judged if point.speedup), key=lambda one: one.value)
+        return at | {
+            "answer": found.answer,
+            "start": found.start,
+            "speedup": _flat(speedup),
+            "efficiency": _rounded(speedup.value / workload.n_processes),
+        }
+
+    def _combination(self, key: _Key) -> Json:
+        workload, runner = key
+        members = self._history[key]
+        steps = self._told_steps(key)
+        compared = _commit_to_compare(members)
+        by_set: dict[ReleaseSet, int] = {}
+        for position, one in enumerate(members):
+            if one.run.release_set not in by_set or one.run.commit == compared or (
+                members[by_set[one.run.release_set]].run.commit != compared
+            ):
+                by_set[one.run.release_set] = position
+        ordered = sorted(by_set, key=lambda release_set: release_set.order)
+        missing = [release_set.label for release_set in self._points if release_set not in by_set]
+        say = [words.changes_sentence(steps["release"], "release")]
+        if missing:
+            say.append(f"Not measured with {words.listed(missing)}.")
+        of_commits = {}
+        for release_set in ordered:
+            of_set = [step for step in steps["commit"] if step.release_sets[1] == release_set]
+            of_commits[self._index.sets[release_set]] = words.changes_sentence(of_set, "commit")
+        return {
+            "rows": workload.n_samples,
+            "batch": workload.batch_size,
+            "runner": runner,
+            "processes": workload.n_processes,
+            "history": [
+                [self._index.sets[one.run.release_set], self._index.commits[one.run.commit], *_row(one.points[key])]
+                for one in members
+            ],
+            "releases": [by_set[release_set] for release_set in ordered],
+            "say_releases": " ".join(say),
+            "say_commits": of_commits,
+        }
+
+    def _told_steps(self, key: _Key) -> dict[str, list[Step]]:
+        """Return the steps of a runner with those of the serial time, which belong to every runner."""
+        workload, runner = key
+        found = {}
+        for kind in ("release", "commit"):
+            steps = list(self._steps.get((workload, runner, kind), []))
+            for (other, name, other_kind), serial in self._steps.items():
+                if name == BASELINE and other_kind == kind and other[:3] == workload[:3]:
+                    steps += serial
+            found[kind] = sorted(steps, key=lambda step: -step.size)
+        return found
+
+    def _along_rows(self, release_set: ReleaseSet, workload: Workload, runner: str) -> dict[int, Point]:
+        return {
+            other.n_samples: point
+            for (other, name), point in sorted(self._points[release_set].items())
+            if name == runner
+            and other._replace(n_samples=workload.n_samples) == workload
+            and point.speedup is not None
+        }
+
+    def _verdicts(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:
+        seen = set()
+        for workload, runner in sorted(self._points[release_set]):
+            about = (workload.batch_size, runner, workload.n_processes)
+            points = self._along_rows(release_set, workload, runner)
+            if workload.model != model or about in seen or not points:
+                continue
+            seen.add(about)
+            found = words.verdict(runner, workload.n_processes, workload.batch_size, points)
+            paired = [n_samples for n_samples, point in points.items() if point.paired]
+            text = self._since((workload._replace(n_samples=max(paired)), runner), release_set) if paired else ""
+            yield {
+                "batch": workload.batch_size,
+                "runner": runner,
+                "processes": workload.n_processes,
+                "set": self._index.sets[release_set],
+                "answer": found.answer,
+                "text": found.text,
+                "since": text,
+            }
+
+    def _since(self, key: _Key, release_set: ReleaseSet) -> str:
+        """Say what changed from the oldest release set to this one, and by which step most."""
+        members = self._history[key]
+        newest = [one for one in members if one.run.release_set == release_set]
+        older = [one for one in members if one.run.release_set.order < release_set.order]
+        if not older:
+            return ""
+        oldest = min(older, key=lambda one: one.run.release_set.order).run.release_set
+        before = {one.run.commit: one for one in older if one.run.release_set == oldest}
+        common = [one for one in newest if one.run.commit in before]
+        if not common:
+            return ""
+        ends = before[common[-1].run.commit], common[-1]
+        steps = [compare("release", *ends, key, quantity, self._repeats) for quantity in Quantity]
+        told = words.since([step for step in steps if step is not None], f"scikit-learn {oldest.label}")
+        changes = [step for step in self._told_steps(key)["release"] if step.is_change]
+        changes = [step for step in changes if step.release_sets[1].order <= release_set.order]
+        if changes:
+            told += f" The largest step came with {words.end_of(changes[0])}: {words.outcome_of(changes[0])}."
+        return told
+
+    def _maps(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:
+        of_runner: dict[tuple[str, int], dict[tuple[int, int], Point]] = defaultdict(dict)
+        for (workload, runner), point in sorted(self._points[release_set].items()):
+            if workload.model == model and point.speedup is not None:
+                of_runner[runner, workload.n_processes][workload.n_samples, workload.batch_size] = point
+        for (runner, n_processes), points in of_runner.items():
+            cells = []
+            for (n_samples, batch_size), point in points.items():
+                assert point.speedup is not None
+                efficiency = _rounded(point.speedup.value / n_processes)
+                won = words.wins(point)
+                cells.append([n_samples, batch_size, efficiency, *_flat(point.speedup), int(point.paired), won])
+            yield {
+                "runner": runner,
+                "processes": n_processes,
+                "set": self._index.sets[release_set],
+                "cells": cells,
+                "say": words.batches(points, n_processes),
+            }
+
+    def _runners(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:
+        of_workload: dict[Workload, dict[str, Point]] = defaultdict(dict)
+        for (workload, runner), point in self._points[release_set].items():
+            if workload.model == model:
+                of_workload[workload][runner] = point
+        figures = self._figures[release_set]
+        for workload, points in sorted(of_workload.items()):
+            serial = next((point.serial for point in points.values() if point.serial is not None), None)
+            baseline = Point(serial, serial, None, None, paired=False)
+            rows = []
+            for runner, point in {BASELINE: baseline, **points}.items():
+                start_up = figures.get((START_UP, START_METHOD)) if runner == SCALING_RUNNER else None
+                extra = (figures.get((DISPATCH, runner)), start_up, figures.get((MEMORY, model, runner)))
+                rows.append(
+                    [
+                        runner,
+                        *_flat(point.parallel),
+                        *_flat(point.speedup),
+                        _rounded(point.efficiency(workload.n_processes)),
+                        int(point.paired),
+                        *(value for figure in extra for value in _flat(figure and figure.estimate)),
+                    ]
+                )
+            yield {
+                "rows": workload.n_samples,
+                "batch": workload.batch_size,
+                "processes": workload.n_processes,
+                "set": self._index.sets[release_set],
+                "runners": rows,
+                "say": words.runners(points),
+            }
+
+    def _scaling(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:
+        of_workload: dict[tuple[str, int, int], dict[int, tuple[Estimate, Figure | None]]] = defaultdict(dict)
+        for (workload, runner), point in sorted(self._points[release_set].items()):
+            if workload.model == model and point.paired and point.speedup is not None:
+                at = (runner, workload.n_samples, workload.batch_size)
+                key = (COST_RATIO, model, runner, *workload[1:])
+                of_workload[at][workload.n_processes] = point.speedup, self._figures[release_set].get(key)
+        own: dict[int, tuple[Estimate, Figure | None]] = {
+            key[2]: (figure.estimate.inverse(), figure)
+            for key, figure in self._figures[release_set].items()
+            if key[:2] == (SCALING, model)
+        }
+        if own:
+            at = (SCALING_RUNNER, *SCALING_WORKLOAD)
+            of_workload[at] = {**own, **of_workload[at]}
+        for (runner, n_samples, batch_size), counts in of_workload.items():
+            if len(counts) < 2:
+                continue
+            speedups = {n_processes: speedup for n_processes, (speedup, _) in sorted(counts.items())}
+            samples = {n: figure.samples for n, (_, figure) in sorted(counts.items()) if figure and figure.samples}
+            recorded = len(samples) == len(counts)
+            amdahl, usl = (
+                fit_scaling(samples, coherency=coherency, confidence=0.99)
+                if recorded and len(samples) >= MIN_COUNTS
+                else None
+                for coherency in (False, True)
+            )
+            yield {
+                "runner": runner,
+                "rows": n_samples,
+                "batch": batch_size,
+                "set": self._index.sets[release_set],
+                "points": [[n, *_flat(speedup)] for n, speedup in speedups.items()],
+                "laws": {
+                    name: [[n, *_flat(speedup)] for n, speedup in law.curve]
+                    for name, law in (("Amdahl", amdahl), ("USL", usl))
+                    if law is not None
+                },
+                "say": words.scaling(speedups, amdahl, usl, recorded=recorded),
+            }
+
+
+def _commit_to_compare(members: Sequence[Measured]) -> str:
+    """Return the newest of the commits that were measured with the most release sets: what differs is the libraries."""
+    n_sets = Counter(one.run.commit for one in members)
+    position = {one.run.commit: index for index, one in enumerate(members)}
+    return max(n_sets, key=lambda commit: (n_sets[commit], position[commit]))
+
+
+def _runner_notes(figures: Mapping[tuple[Any, ...], Figure]) -> str:
+    started = [
+        f"{key[1]} {words.duration(figure.estimate)}" for key, figure in figures.items() if key[0] == START_UP
+    ]
+    notes = ["Per call: seconds for two batches of a model that costs nothing."]
+    notes.append(
+        f"Start-up: from nothing to the first answer, measured for {SCALING_RUNNER}, by start method: "
+        f"{words.listed(started)}."
+        if started
+        else "Start-up was not measured."
+    )
+    models = dict.fromkeys(key[1] for key in figures if key[0] == MEMORY)
+    notes.append(
+        f"Memory: the caller and all its descendants, each page shared by n processes counted as 1/n; measured with "
+        f"{words.listed(list(models))} only."
+        if models
+        else "Memory was not measured."
+    )
+    return " ".join(notes)
+
+
+def _changes(index: _Index, steps: Sequence[Step]) -> Json:
+    changes = [step for step in steps if step.is_change]
+    unclear = [step for step in steps if step.outcome == Outcome.INCONCLUSIVE]
+    return {
+        "changes": [_step(index, step) for step in changes],
+        "inconclusive": [_step(index, step) for step in unclear[:_MAX_INCONCLUSIVE]],
+        "n_inconclusive": len(unclear),
+        "say": words.summary(steps),
+    }
+
+
+def _step(index: _Index, step: Step) -> Json:
+    return {
+        "kind": step.kind,
+        "quantity": step.quantity,
+        "model": step.workload.model,
+        "rows": step.workload.n_samples,
+        "batch": step.workload.batch_size,
+        "runner": step.runner,
+        "processes": step.workload.n_processes,
+        "sets": [index.sets[release_set] for release_set in step.release_sets],
+        "commits": [index.commits[commit] for commit in step.commits],
+        "skipped": step.skipped,
+        "before": _rounded(step.before.value),
+        "after": _rounded(step.after.value),
+        "ratio": _flat(step.ratio),
+        "noise": _rounded(step.noise.factor),
+        "meaning": step.meaning,
+        "say": words.factor(step),
+        "reason": step.reason,
+        "moved": [f"{library} {before} → {after}" for library, before, after in step.moved],
+    }
+
+
+def _row(point: Point) -> list[Any]:
+    return [
+        *_flat(point.serial),
+        *_flat(point.parallel),
+        *_flat(point.speedup),
+        *_flat(point.noise_floor)[1:],
+        int(point.paired),
+    ]
+
+
+def _flat(estimate: Estimate | None) -> list[float | None]:
+    if estimate is None:
+        return [None, None, None]
+    known = estimate.low > 0 and not isinf(estimate.high)
+    return [
+        _rounded(estimate.value),
+        _rounded(estimate.low) if known else None,
+        _rounded(estimate.high) if known else None,
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Return what the page needs of a figure: four digits. The raw data has all of them."""
+    return None if value is None or isinf(value) else float(f"{value:.4g}")
+
+
+def _cpus(computer: Computer) -> str:
+    return " × ".join(part for part in (computer.n_cpus, computer.cpu) if part) or "unknown CPUs"
+
+
+def _facts(computer: Computer, run: Run) -> str:
+    known = [_cpus(computer), computer.architecture, run.facts.get("ram", ""), run.facts.get("os", "")]
+    return ", ".join(part for part in known if part)
+
+
+def _labels(sets: Iterable[ReleaseSet]) -> list[str]:
+    """Name release sets by their first library, and by what else differs where that is the same."""
+    sets = list(sets)
+    labels = []
+    for release_set in sets:
+        alike = [dict(other.versions) for other in sets if other.label == release_set.label]
+        others = [
+            f"{library} {version}"
+            for library, version in release_set.versions[1:]
+            if any(other.get(library) != version for other in alike)
+        ]
+        labels.append(", ".join([release_set.label, *others]))
+    return labels

@@ -1,0 +1,314 @@
+"""The sentences of the speedup page. Every function is pure, and says nothing that its figures do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isinf, sqrt
+
+from infbench.report import format_duration
+from infbench.site.changes import Meaning, Outcome, Quantity, Step
+from infbench.site.points import Point
+from infbench.stats import MIN_COUNTS, Estimate, ScalingLaw, break_even
+
+
+class Answer(StrEnum):
+    """Whether several processes pay."""
+
+    PAYS = "It pays"
+    IN_PART = "It pays in part"
+    DOES_NOT = "It does not pay"
+    INCONCLUSIVE = "Inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An answer and its reason.
+
+    Attributes
+    ----------
+    answer : Answer
+    text : str
+        The figures, in a sentence.
+    start : int or None
+        Rows from which it pays.
+    """
+
+    answer: Answer
+    text: str
+    start: int | None
+
+
+def number(count: int) -> str:
+    """Return a count with commas between thousands."""
+    return f"{count:,}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Join words: ``"a, b and c"``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def duration(estimate: Estimate | None) -> str:
+    """Return the median of a duration, with the unit that suits it."""
+    return "not measured" if estimate is None else format_duration(estimate.value).replace(" us", " µs")
+
+
+def interval(estimate: Estimate) -> str:
+    """Return the interval in words."""
+    if isinf(estimate.high) or estimate.low <= 0:
+        return "interval unknown"
+    return f"99 % interval {estimate.low:.2f} to {estimate.high:.2f}"
+
+
+def wins(point: Point) -> bool | None:
+    """Tell whether a runner is faster than one process; None where that is inconclusive.
+
+    It counts only where it was measured in pairs, and the whole interval lies outside the interval of the noise floor.
+    """
+    if point.speedup is None or not point.paired:
+        return None
+    floor = point.noise_floor
+    if point.speedup.low > max(1.0, 1.0 if floor is None else floor.high):
+        return True
+    if point.speedup.high < min(1.0, 1.0 if floor is None else floor.low):
+        return False
+    return None
+
+
+def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int, Point]) -> Verdict:
+    """Say whether a runner pays with batches of one size, from how many rows on, and by how much.
+
+    Parameters
+    ----------
+    runner : str
+    n_processes, batch_size : int
+    points : mapping of int to Point
+        Number of rows to what was measured; each has a speedup. At least one.
+
+    Returns
+    -------
+    Verdict
+    """
+    # What was not measured in pairs may be shown, but decides nothing.
+    judged = {n_samples: point for n_samples, point in points.items() if point.paired} or points
+    outcomes = {n_samples: wins(point) for n_samples, point in judged.items()}
+    won = {n_samples: outcome is True for n_samples, outcome in outcomes.items()}
+    start = break_even(won)
+    if start is not None:
+        answer = Answer.PAYS
+    elif any(won.values()):
+        answer = Answer.IN_PART
+    else:
+        answer = Answer.DOES_NOT if all(outcome is False for outcome in outcomes.values()) else Answer.INCONCLUSIVE
+    # Only rows that won may be quoted as what can be gained.
+    quoted = [n_samples for n_samples in judged if won[n_samples]] or list(judged)
+    best = max(quoted, key=lambda n_samples: _speedup(judged[n_samples]).value)
+    speedup = _speedup(judged[best])
+    alone = len(judged) == 1
+    rows = f"{number(best)} rows{', the only number measured' if alone else ''}"
+    subject = f"{runner} with n_processes={n_processes}, in batches of {number(batch_size)}"
+    gain = f"{speedup.value:.2f} times as fast as one process" + ("" if alone else f" with {number(best)} rows")
+    evidence = f"({interval(speedup)}{_floor(judged[best])}), efficiency {speedup.value / n_processes:.0%}"
+    if start is not None:
+        from_ = f"with {rows}" if alone else f"from {number(start)} rows on{_not_below(start, outcomes)}"
+        text = f"{subject}, wins {from_}: {'' if alone else 'up to '}{gain} {evidence}."
+    elif answer == Answer.IN_PART:
+        winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
+        text = f"{subject}, wins with {winning} rows, but not with the most that were measured: {gain} {evidence}."
+    elif answer == Answer.DOES_NOT:
+        text = f"{subject}, loses {f'with {rows}' if alone else 'with every number of rows measured'}: "
+        text += f"{'' if alone else 'at best '}{gain} {evidence}."
+    else:
+        what = f"{'with ' + rows + ', ' if alone else ''}is {'' if alone else 'at best '}{gain}"
+        why = "not distinguishable from noise" if judged[best].paired else "not measured in pairs, so not judged"
+        text = f"{subject}, {what} {evidence}: {why}."
+    return Verdict(answer, text, start)
+
+
+def _speedup(point: Point) -> Estimate:
+    assert point.speedup is not None
+    return point.speedup
+
+
+def _floor(point: Point) -> str:
+    if point.noise_floor is None or isinf(point.noise_floor.high):
+        return "; noise floor unknown" if point.paired else "; from times of separate processes"
+    return f"; noise floor {point.noise_floor.low:.2f} to {point.noise_floor.high:.2f}"
+
+
+def _not_below(start: int, outcomes: Mapping[int, bool | None]) -> str:
+    below = max((n_samples for n_samples in outcomes if n_samples < start), default=None)
+    if below is None:
+        return ""
+    return f" ({'it loses' if outcomes[below] is False else 'inconclusive'} with {number(below)})"
+
+
+def factor(step: Step) -> str:
+    """Say the size and the direction of a step: ``"1.65 times faster"``."""
+    up = step.ratio.value > 1
+    if step.quantity == Quantity.SPEEDUP:
+        return f"{step.size:.2f} times {'higher' if up else 'lower'}"
+    return f"{step.size:.2f} times {'slower' if up else 'faster'}"
+
+
+def outcome_of(step: Step) -> str:
+    """Say what a step is, in the words of its quantity."""
+    if step.is_change:
+        reason = f", {step.reason}" if step.reason and step.meaning == Meaning.NEITHER else ""
+        return f"{step.quantity} {factor(step)}{reason}"
+    return f"{step.quantity} {step.outcome}"
+
+
+def since(steps: Sequence[Step], release: str) -> str:
+    """Say what happened since a release.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        From that release to the one looked at: one for each quantity.
+    release : str
+        Its name.
+    """
+    if not steps:
+        return ""
+    return f"Since {release}: {', '.join(outcome_of(step) for step in steps)}."
+
+
+def changes_sentence(steps: Sequence[Step], name: str) -> str:
+    """Say how many steps of a selection stand out of the noise, and which.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        All steps between neighbours, the largest first.
+    name : str
+        What the neighbours are: ``"release"`` or ``"commit"``.
+    """
+    if not steps:
+        return f"There is no other {name} to compare with."
+    changes = [step for step in steps if step.is_change]
+    open_ = sum(step.outcome == Outcome.INCONCLUSIVE for step in steps)
+    unclear = f" {_counted(open_, 'step')} {'is' if open_ == 1 else 'are'} inconclusive." if open_ else ""
+    if not changes:
+        return f"No step between neighbouring {name}s stands out of the noise.{unclear}"
+    told = listed([f"{outcome_of(step)} with {end_of(step)}" for step in changes[:3]])
+    more = f", and {_counted(len(changes) - 3, 'more')}" if len(changes) > 3 else ""
+    return f"{_counted(len(changes), 'step')} out of the noise: {told}{more}.{unclear}"
+
+
+def end_of(step: Step) -> str:
+    """Name what a step leads to."""
+    return step.commits[1][:8] if step.kind == "commit" else step.release_sets[1].label
+
+
+def summary(steps: Sequence[Step]) -> str:
+    """Say how the steps of a computer divide."""
+    if not steps:
+        return "Nothing was measured twice, neither with two releases nor on two commits: there is no step to judge."
+    count = {outcome: sum(step.outcome == outcome for step in steps) for outcome in Outcome}
+    changed = count[Outcome.HIGHER] + count[Outcome.LOWER]
+    return (
+        f"Of {_counted(len(steps), 'step')} between neighbours, {number(changed)} "
+        f"{'stands' if changed == 1 else 'stand'} out of the noise, {number(count[Outcome.NOISE])} "
+        f"{'lies' if count[Outcome.NOISE] == 1 else 'lie'} within it, and {number(count[Outcome.INCONCLUSIVE])} "
+        f"{'is' if count[Outcome.INCONCLUSIVE] == 1 else 'are'} inconclusive."
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{number(count)} {what}{'s' if count != 1 and what != 'more' else ''}"
+
+
+def scaling(
+    speedups: Mapping[int, Estimate], amdahl: ScalingLaw | None, usl: ScalingLaw | None, *, recorded: bool
+) -> str:
+    """Say how the speedup grows with the number of processes.
+
+    Parameters
+    ----------
+    speedups : mapping of int to Estimate
+        Number of processes to speedup; at least one.
+    amdahl, usl : ScalingLaw or None
+        The fits, None where there is none.
+    recorded : bool
+        Whether the timings, which a fit needs, were recorded.
+    """
+    best = max(speedups, key=lambda n_processes: speedups[n_processes].value)
+    most = (
+        f"The highest speedup is {speedups[best].value:.2f}, with n_processes={best}: efficiency "
+        f"{speedups[best].value / best:.0%}."
+    )
+    if amdahl is None or usl is None:
+        if len(speedups) >= MIN_COUNTS and not recorded:
+            return f"{most} No law is fitted, because the single timings were not recorded."
+        counts = listed([str(n_processes) for n_processes in sorted(speedups)])
+        return f"{most} No law is fitted: that takes {MIN_COUNTS} numbers of processes, and measured were {counts}."
+    peak = ""
+    if usl.coherency.value > 0:
+        at = sqrt(max(1 - usl.contention.value, 0.0) / usl.coherency.value)
+        peak = f" and would be fastest with {at:.0f} processes" if at > 1 else ""
+    return (
+        f"{most} Amdahl's law puts the serial share at {_share(amdahl.contention)}; the Universal Scalability Law finds "
+        f"contention {_share(usl.contention)}, coherency {usl.coherency.value:.2g} ({usl.coherency.low:.2g} to "
+        f"{usl.coherency.high:.2g}){peak}."
+    )
+
+
+def _share(estimate: Estimate) -> str:
+    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+
+
+def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
+    """Say where a runner is most efficient.
+
+    Parameters
+    ----------
+    points : mapping of (int, int) to Point
+        Rows and batch size to what was measured; each has a speedup. At least one.
+    n_processes : int
+    """
+    best = max(points, key=lambda cell: _speedup(points[cell]).value)
+    judged = [point for point in points.values() if point.paired]
+    won = sum(wins(point) is True for point in judged)
+    lost = sum(wins(point) is False for point in judged)
+    unclear = len(judged) - won - lost
+    if len(points) == 1:
+        return (
+            f"Only {number(best[0])} rows in batches of {number(best[1])} were measured: efficiency "
+            f"{_speedup(points[best]).value / n_processes:.0%}. A map takes more sizes."
+        )
+    counts = [
+        f"{number(count)} {one if count == 1 else many}"
+        for count, one, many in ((won, "wins", "win"), (lost, "loses", "lose"), (unclear, "is unclear", "are unclear"))
+    ]
+    rest = len(points) - len(judged)
+    apart = f" {number(rest)} more {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
+    return (
+        f"Efficiency is highest, {_speedup(points[best]).value / n_processes:.0%}, with {number(best[0])} rows in "
+        f"batches of {number(best[1])}. Of {_counted(len(judged), 'size')} measured in pairs {listed(counts)}.{apart}"
+    )
+
+
+def runners(points: Mapping[str, Point]) -> str:
+    """Say which runner is fastest.
+
+    Parameters
+    ----------
+    points : mapping of str to Point
+        Runner to what was measured, of one workload. At least one.
+    """
+    rated = sorted(
+        ((name, point.speedup) for name, point in points.items() if point.speedup is not None),
+        key=lambda pair: -pair[1].value,
+    )
+    if not rated:
+        return "No runner's speedup was measured."
+    name, speedup = rated[0]
+    first = f"{name} is fastest, {speedup.value:.2f} times one process ({interval(speedup)})"
+    if len(rated) == 1:
+        return f"Only {name} was measured: {speedup.value:.2f} times one process ({interval(speedup)})."
+    other, next_ = rated[1]
+    apart = "" if speedup.low > next_.high else ", though their intervals overlap"
+    return f"{first}; next comes {other} with {next_.value:.2f}{apart}."
