@@ -421,7 +421,7 @@ def _step(index: _Index, step: Step) -> Json:
         "skipped": step.skipped,
         "before": _rounded(step.before.value),
         "after": _rounded(step.after.value),
-        "ratio": _flat(step.ratio),
+        "size": _flat(step.ratio if step.ratio.value >= 1 else step.ratio.inverse()),
         "noise": _rounded(step.noise.factor),
         "meaning": step.meaning,
         "say": words.factor(step),

@@ -1,0 +1,391 @@
+/* The speedup page: what is chosen, and which of the prepared figures and sentences belong to it. All statistics, and all
+   conclusions, come from Python: see infbench/site/page.py. */
+"use strict";
+
+(() => {
+  const { html } = charts;
+  const catalog = JSON.parse(document.getElementById("catalog").textContent);
+  const body = (section) => document.querySelector(`#${section} .body`);
+  const SHOWN = { changes: "all changes", worse: "worse", better: "better", inconclusive: "inconclusive" };
+  const MANY = 50;
+
+  // Numbers as people read them.
+  const count = (value) => Number(value).toLocaleString("en-US");
+  const ratio = (value) => (value === null ? "–" : value.toFixed(2));
+  const share = (value) => (value === null ? "–" : `${Math.round(value * 100)} %`);
+  const range = (low, high) => (low === null ? "unknown" : `${low.toFixed(2)} to ${high.toFixed(2)}`);
+  const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+  const duration = (value) => {
+    if (value === null) return "–";
+    const [scale, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]].find(([size]) => value >= size) || [1e-6, "µs"];
+    return `${digits(value / scale)} ${unit}`;
+  };
+  const bytes = (value) => (value === null ? "–" : `${digits(value / 1e6)} MB`);
+  const day = (date) => new Date(date).toISOString().slice(0, 10);
+
+  /* ---- Parts: scripts that hand over their data. A page that was opened as a file may not fetch. ---- */
+  const parts = new Map();
+  const waiting = new Map();
+  window.infbenchPart = (name, content) => {
+    parts.set(name, content);
+    waiting.get(name)();
+  };
+  function load(name) {
+    if (parts.has(name)) return Promise.resolve(parts.get(name));
+    return new Promise((resolve, reject) => {
+      waiting.set(name, () => resolve(parts.get(name)));
+      const script = html("script", { src: `data/${name}.js` });
+      script.addEventListener("error", () => reject(new Error(`data/${name}.js is missing`)));
+      document.head.append(script);
+    });
+  }
+
+  /* ---- What is chosen: the fragment of the address says it, so that a finding can be linked to. ---- */
+  const KEYS = ["machine", "model", "rows", "batch", "runner", "processes", "libraries", "show"];
+  const FIGURES = ["runner", "processes", "batch", "rows"]; // what is kept first where not everything can be
+  const chosen = {};
+  const fragment = (changes) => `#${new URLSearchParams(KEYS.filter((key) => ({ ...chosen, ...changes })[key] !== undefined).map((key) => [key, { ...chosen, ...changes }[key]]))}`;
+  const wanted = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const at = (entry) => Object.fromEntries(FIGURES.map((key) => [key, String(entry[key])]));
+  const fits = (entry, keys) => keys.every((key) => String(entry[key]) === chosen[key]);
+  const setOf = () => catalog.sets.findIndex((set) => set.label === chosen.libraries);
+
+  /* The combination that agrees with the most of what is wanted; what comes first in `keys` weighs more than all after. */
+  function closest(combinations, keys, want, usual) {
+    const agreement = (entry) => [want, usual].flatMap((choice) => keys.map((key) => Number(String(entry[key]) === choice[key])));
+    const better = (a, b) => {
+      const i = a.findIndex((value, position) => value !== b[position]);
+      return i >= 0 && a[i] > b[i];
+    };
+    return combinations.reduce((best, entry) => (better(agreement(entry), agreement(best)) ? entry : best));
+  }
+
+  let render = 0;
+  async function show(changed) {
+    const want = wanted();
+    const notes = [];
+    const turn = ++render;
+    const pick = (entries, key, fallback, what) => {
+      const found = entries.find((entry) => entry[key] === want[what]);
+      if (!found && want[what] !== undefined) notes.push(`There is no ${what} “${want[what]}” here.`);
+      return found || fallback;
+    };
+    const computer = pick(catalog.computers, "name", catalog.computers[0], "machine");
+    const model = pick(computer.models, "name", computer.models[0], "model");
+    const overview = computer.overview[computer.models.indexOf(model)];
+    let data, changes;
+    try {
+      [data, changes] = await Promise.all([load(model.part), load(computer.changes)]);
+    } catch (error) {
+      document.getElementById("status").textContent = `The data could not be loaded: ${error.message}.`;
+      return;
+    }
+    if (turn !== render) return; // something else was chosen meanwhile
+    const usual = at(overview);
+    const first = [changed, ...FIGURES].filter((key, i, all) => FIGURES.includes(key) && all.indexOf(key) === i);
+    const entry = closest(data.combinations, first, want, usual);
+    const lost = FIGURES.filter((key) => want[key] !== undefined && String(entry[key]) !== want[key]);
+    if (lost.length && !changed) {
+      notes.push(`Not measured together: ${FIGURES.filter((key) => want[key] !== undefined).map((key) => `${key} ${want[key]}`).join(", ")}. Shown instead: ${FIGURES.map((key) => `${key} ${entry[key]}`).join(", ")}.`);
+    }
+    const sets = [...new Set(data.combinations.flatMap((one) => one.history.map((row) => row[0])))].sort((a, b) => a - b);
+    const names = sets.map((set) => ({ name: catalog.sets[set].label }));
+    const libraries = pick(names, "name", { name: catalog.sets[overview.set].label }, "libraries").name;
+    const shown = Object.hasOwn(SHOWN, want.show) ? want.show : "changes";
+    Object.assign(chosen, at(entry), { machine: computer.name, model: model.name, libraries, show: shown });
+    document.getElementById("status").textContent = notes.join(" ");
+    selectors(computer, data, names);
+    const view = { computer, model, data, entry, changes, set: setOf(), overview };
+    view.verdict = data.verdicts.find((one) => one.set === view.set && fits(one, ["batch", "runner", "processes"]));
+    view.runners = data.runners.find((one) => one.set === view.set && fits(one, ["rows", "batch", "processes"]));
+    draw = () => [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((section) => section(view));
+    draw();
+    document.body.dataset.ready = fragment({});
+  }
+
+  let draw = () => {};
+  let lastWidth = 0;
+  new ResizeObserver(() => {
+    if (document.body.clientWidth === lastWidth) return;
+    lastWidth = document.body.clientWidth;
+    draw();
+  }).observe(document.body);
+
+  function choose(key, value) {
+    history.pushState(null, "", fragment({ [key]: value }));
+    show(key);
+  }
+  window.addEventListener("popstate", () => show());
+  window.addEventListener("hashchange", () => show());
+
+  function selectors(computer, data, libraries) {
+    const form = document.getElementById("choice");
+    const distinct = (key) => [...new Set(data.combinations.map((entry) => entry[key]))].sort((a, b) => (typeof a === "number" ? a - b : a < b ? -1 : 1));
+    const sized = (key) => distinct(key).map((value) => [String(value), count(value)]);
+    const named = (values) => values.map((value) => [value, value]);
+    const fields = [
+      ["machine", "Machine", named(catalog.computers.map((one) => one.name))],
+      ["model", "Model", named(computer.models.map((one) => one.name))],
+      ["rows", "Rows", sized("rows")],
+      ["batch", "Rows in a batch", sized("batch")],
+      ["runner", "Runner", named(distinct("runner"))],
+      ["processes", "Processes", sized("processes")],
+      ["libraries", "Libraries (scikit-learn)", named(libraries.map((one) => one.name))],
+    ];
+    for (const [key, label, options] of fields) {
+      let select = document.getElementById(`choice-${key}`);
+      if (!select) {
+        select = html("select", { id: `choice-${key}`, name: key });
+        select.addEventListener("change", () => choose(key, select.value));
+        form.append(html("label", { for: select.id }, html("span", {}, label), select));
+      }
+      select.replaceChildren(...options.map(([value, text]) => html("option", { value }, text)));
+      select.value = chosen[key];
+    }
+  }
+
+  /* ---- Pieces of every section ---- */
+  const sentence = (text) => (text ? html("p", { class: "sentence" }, text) : null);
+
+  /* columns: [name, whether it holds numbers]; rows: lists of texts or elements; marked: the row of what is chosen. */
+  function table(caption, columns, rows, marked) {
+    const head = html("tr", {}, columns.map(([name, number]) => html("th", { scope: "col", class: number ? "number" : null }, name)));
+    const lines = rows.map((cells, line) =>
+      html("tr", { class: line === marked ? "chosen" : null }, cells.map((cell, i) =>
+        html(i ? "td" : "th", { scope: i ? null : "row", class: columns[i][1] ? "number" : null }, cell))));
+    return html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+      html("table", {}, html("caption", {}, caption), html("thead", {}, head), html("tbody", {}, lines)));
+  }
+
+  /* A section's sentence, then its charts beside its table. `plots` get a figure and its width. */
+  function fill(section, say, plots, tables, notes) {
+    const target = body(section);
+    const figures = plots.map(() => html("figure", {}));
+    target.replaceChildren(
+      ...[sentence(say)].filter(Boolean),
+      html("div", { class: plots.length ? "pair" : "alone" },
+        plots.length ? html("div", { class: "plots" }, figures) : null,
+        html("div", { class: "tables" }, tables)),
+      ...(notes ? [html("p", { class: "note" }, notes)] : []),
+    );
+    plots.forEach((plot, i) => plot(figures[i], figures[i].clientWidth));
+  }
+
+  const S = 2, P = 5, X = 8, N = 11, PAIRED = 13; // where a row of history has serial, parallel, speedup, noise
+  const three = (row, from) => (row[from] === null ? null : row.slice(from, from + 3));
+  const speedup = (row) => (row[X] === null ? null : [...row.slice(X, X + 3), !row[PAIRED]]);
+  const noise = (row) => (row[N] === null ? null : [row[N], row[N + 1]]);
+  const figures = (row) => [
+    duration(row[S]), duration(row[P]), ratio(row[X]), range(row[X + 1], row[X + 2]),
+    share(row[X] === null ? null : row[X] / Number(chosen.processes)), row[N] === null ? "–" : range(row[N], row[N + 1]),
+  ];
+  const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
+  const told = (row) => `one process ${duration(row[S])}, ${chosen.runner} ${duration(row[P])}, speedup ${ratio(row[X])} (${range(row[X + 1], row[X + 2])})`;
+  const workload = () => `${chosen.model}, ${count(chosen.rows)} rows in batches of ${count(chosen.batch)}, ${chosen.runner}, ${chosen.processes} processes`;
+
+  /* Times above, speedup below: the two charts that releases and commits share. */
+  function history_(rows, places, heads, read) {
+    const times = (figure, width) => {
+      const series = [
+        { name: "one process", class: "serial", shape: "square", points: rows.map((row) => three(row, S)) },
+        { name: `${chosen.runner}, ${chosen.processes} processes`, class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
+      ];
+      figure.append(charts.legend(series));
+      charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
+    };
+    const gains = (figure, width) => {
+      const series = [{ name: "speedup", class: "speedup", shape: "diamond", points: rows.map(speedup) }];
+      figure.append(charts.legend([...series, { name: "noise floor: serial against serial", class: "noise", band: true }]));
+      charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup, ${workload()}. The table has the same figures.`, format: short });
+    };
+    return [times, gains];
+  }
+  const short = (value) => String(Number(value.toFixed(2)));
+  /* One unit for a whole axis. */
+  function axisDuration(rows) {
+    const most = Math.max(...rows.flatMap((row) => [row[S], row[P]]).filter((value) => value !== null), 0);
+    const [scale, unit] = most >= 1 ? [1, "s"] : most >= 1e-3 ? [1e-3, "ms"] : [1e-6, "µs"];
+    return (value) => `${short(value / scale)} ${unit}`;
+  }
+  const version = (set, library) => catalog.sets[set].versions[library] || "–";
+  const brief = (text) => text.split(".").slice(0, 2).join(".");
+
+  /* ---- The sections ---- */
+  function verdict({ computer, verdict: found, overview }) {
+    const MARKS = { "It pays": "✓", "It does not pay": "✗" };
+    const answer = found ? found.answer : "Not measured";
+    const mark = MARKS[answer] || "~";
+    const rows = computer.overview.map((one) => [
+      html("a", { href: `#${new URLSearchParams({ ...Object.fromEntries(["machine", "show"].map((key) => [key, chosen[key]])), model: one.model, ...at(one), libraries: catalog.sets[one.set].label })}` }, one.model),
+      `${MARKS[one.answer] || "~"} ${one.answer || "Not measured"}`,
+      one.start ? count(one.start) : "–",
+      one.speedup ? ratio(one.speedup[0]) : "–",
+      one.speedup ? range(one.speedup[1], one.speedup[2]) : "–",
+      one.efficiency ? share(one.efficiency) : "–",
+      one.runner,
+      catalog.sets[one.set].label,
+    ]);
+    body("verdict").replaceChildren(
+      html("p", { class: "answer" }, html("span", { "aria-hidden": "true", class: `sign sign-${{ "✓": "good", "✗": "bad" }[mark] || "open"}` }, mark), `${answer}: ${chosen.model} on ${computer.name}`),
+      html("p", { class: "sentence" }, found ? `With scikit-learn ${chosen.libraries}, ${found.text}` : `${workload()} was not measured with scikit-learn ${chosen.libraries}.`),
+      ...(found && found.since ? [html("p", { class: "sentence" }, found.since)] : []),
+      html("p", { class: "note" }, `${computer.name}: ${computer.facts}.`),
+      table(`Every model on ${computer.name}`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
+    );
+  }
+
+  function releases({ entry }) {
+    const rows = entry.releases.map((position) => entry.history[position]);
+    const alike = rows.every((row) => row[1] === rows[0][1]);
+    const libraries = ["scikit-learn", "numpy", "joblib"];
+    const places = rows.map((row, i) => {
+      const versions = libraries.map((library) => version(row[0], library));
+      return { at: i, rows: versions, short: versions.map(brief) };
+    });
+    const read = (i) => `${libraries.map((library) => `${library} ${version(rows[i][0], library)}`).join(", ")}: ${told(rows[i])}`;
+    const columns = [["scikit-learn"], ["numpy", true], ["joblib", true], ...FIGURE_COLUMNS, ...(alike ? [] : [["Commit"]])];
+    const lines = rows.map((row) => [
+      catalog.sets[row[0]].label, version(row[0], "numpy"), version(row[0], "joblib"), ...figures(row),
+      ...(alike ? [] : [catalog.commits[row[1]].hash.slice(0, 8)]),
+    ]);
+    const same = `All at commit ${catalog.commits[rows[0][1]].hash.slice(0, 8)} of this project.`;
+    fill("releases", entry.say_releases, history_(rows, places, libraries, read),
+      [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
+      alike ? same : "These were not all measured at the same commit of this project; steps are told between figures of one commit only.");
+  }
+
+  function scaling({ data, set, overview }) {
+    const of_runner = data.scaling.filter((one) => one.set === set && one.runner === chosen.runner);
+    const found = of_runner.find((one) => fits(one, ["rows", "batch"])) || of_runner[0];
+    if (!found) {
+      fill("scaling", `Not measured: with scikit-learn ${chosen.libraries}, ${chosen.model} and ${chosen.runner} ran with one number of processes only.`, [], []);
+      return;
+    }
+    const laws = Object.entries(found.laws);
+    const of_law = (name, n) => found.laws[name].find(([at]) => at === n);
+    const rows = found.points.map(([n, ...figure]) => [String(n), ratio(figure[0]), range(figure[1], figure[2]), share(figure[0] / n),
+      ...laws.map(([name]) => { const [, value, low, high] = of_law(name, n); return `${ratio(value)} (${range(low, high)})`; })]);
+    const plot = (figure, width) => {
+      const curves = laws.map(([name, points]) => ({ name, class: `law-${name.toLowerCase()}`, points }));
+      const series = [{ name: "measured", class: "speedup", shape: "diamond", points: found.points.map(([, ...one]) => one) }];
+      figure.append(charts.legend([...series, { name: "ideal", class: "ideal-sample" }, ...curves]));
+      charts.lines(figure, {
+        width, height: 260, series, curves, ideal: true, heads: ["processes"], format: short, title: "Speedup",
+        places: found.points.map(([n]) => ({ at: n, rows: [String(n)] })),
+        read: (i) => `${found.points[i][0]} processes: speedup ${rows[i][1]} (${rows[i][2]}), efficiency ${rows[i][3]}`,
+        label: `Speedup by number of processes, ${found.runner}. The table has the same figures.`,
+      });
+    };
+    const where = `${chosen.model}, ${count(found.rows)} rows in batches of ${count(found.batch)}, ${found.runner}, scikit-learn ${chosen.libraries}`;
+    fill("scaling", found.say, [plot],
+      [table(`By number of processes: ${where}`, [["Processes", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ...laws.map(([name]) => [name, true])], rows, rows.findIndex((row) => row[0] === chosen.processes))],
+      fits(found, ["rows", "batch"]) ? "" : `Numbers of processes were measured with ${count(found.rows)} rows in batches of ${count(found.batch)}, not with those chosen above.`);
+  }
+
+  const JUDGED = { true: "✓ wins", false: "✗ loses", null: "~ unclear" };
+  function batches({ data, set }) {
+    const found = data.maps.find((one) => one.set === set && fits(one, ["runner", "processes"]));
+    if (!found) {
+      fill("batches", `${chosen.runner} with ${chosen.processes} processes was not measured with scikit-learn ${chosen.libraries}.`, [], []);
+      return;
+    }
+    const [rows, columns] = [0, 1].map((i) => [...new Set(found.cells.map((cell) => cell[i]))].sort((a, b) => a - b));
+    const judged = ([, , , , , , paired, wins]) => (paired ? JUDGED[wins] : "not in pairs");
+    const plot = (figure, width) => {
+      charts.map(figure, {
+        width, rows: rows.map(count), columns: columns.map(count), rowTitle: "Rows", columnTitle: "Rows in a batch",
+        label: `Efficiency by rows and batch size, ${chosen.model}, ${chosen.runner}. The table has the same figures.`,
+        cells: found.cells.map((cell) => ({
+          row: rows.indexOf(cell[0]), column: columns.indexOf(cell[1]), share: cell[2], judged: Boolean(cell[6]), wins: cell[7] === true,
+          lines: [share(cell[2]), cell[6] ? JUDGED[cell[7]].slice(0, 1) : "°"],
+        })),
+      });
+      figure.append(html("p", { class: "readout" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, hatched: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
+    };
+    const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
+    fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
+      [table(`Efficiency: ${chosen.model}, ${chosen.runner}, ${chosen.processes} processes, scikit-learn ${chosen.libraries}`,
+        [["Rows", true], ["Batch", true], ["Efficiency", true], ["Speedup", true], ["99 % interval", true], ["Judged"]], lines,
+        found.cells.findIndex((cell) => String(cell[0]) === chosen.rows && String(cell[1]) === chosen.batch))]);
+  }
+
+  function runners({ data, set, runners: found, entry }) {
+    if (!found) {
+      fill("runners", `No runner was measured on this workload with scikit-learn ${chosen.libraries}.`, [], []);
+      return;
+    }
+    const others = found.runners.filter((row) => row[4] !== null);
+    const newest = entry.history.filter((row) => row[0] === set).pop();
+    const plot = (figure, width) => {
+      figure.append(charts.legend([{ name: "speedup", class: "parallel", shape: "circle" }, ...(newest && noise(newest) ? [{ name: "noise floor", class: "noise", band: true }] : [])]));
+      charts.dots(figure, {
+        width, format: short, title: "Speedup, against one process", rule: 1, band: newest && noise(newest),
+        label: `Speedup by runner, ${workload()}. The table has the same figures.`,
+        rows: others.map((row) => ({ name: row[0], value: row[4], low: row[5], high: row[6], hollow: !row[8] })),
+      });
+    };
+    const lines = found.runners.map((row) => [row[0], duration(row[1]), ratio(row[4]), row[4] === null ? "–" : range(row[5], row[6]), share(row[7]), duration(row[9]), duration(row[12]), bytes(row[15])]);
+    fill("runners", found.say, [plot],
+      [table(`By runner: ${chosen.model}, ${count(chosen.rows)} rows in batches of ${count(chosen.batch)}, scikit-learn ${chosen.libraries}`,
+        [["Runner"], ["Time", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Per call", true], ["Start-up", true], ["Memory", true]], lines,
+        found.runners.findIndex((row) => row[0] === chosen.runner))], `${data.notes[set]} A dash means: not measured.`);
+  }
+
+  function commits({ entry, set }) {
+    const rows = entry.history.filter((row) => row[0] === set);
+    if (!rows.length) {
+      fill("commits", `${workload()} was not measured with scikit-learn ${chosen.libraries}.`, [], []);
+      return;
+    }
+    const commit = (row) => catalog.commits[row[1]];
+    const places = rows.map((row, i) => ({ at: i, rows: [commit(row).hash.slice(0, 8)], short: [commit(row).hash.slice(0, 6)] }));
+    const read = (i) => `${commit(rows[i]).hash.slice(0, 8)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
+    const lines = rows.map((row) => [html("code", {}, commit(row).hash.slice(0, 8)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
+    fill("commits", entry.say_commits[set], rows.length > 1 ? history_(rows, places, ["commit"], read) : [],
+      [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())]);
+  }
+
+  let all = false;
+  function whatChanged({ computer, changes }) {
+    const entries = chosen.show === "inconclusive" ? changes.inconclusive : changes.changes.filter((one) => chosen.show === "changes" || one.meaning === chosen.show);
+    const select = html("select", { id: "choice-show" }, Object.entries(SHOWN).map(([value, text]) => html("option", { value, selected: value === chosen.show }, text)));
+    select.addEventListener("change", () => { choose("show", select.value); });
+    const visible = all ? entries : entries.slice(0, MANY);
+    const WORDS = { worse: "▼ worse", better: "▲ better", neither: "● neither" };
+    const lines = visible.map((one) => {
+      const release = one.kind === "release";
+      const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map((commit) => catalog.commits[commit].hash.slice(0, 8));
+      const value = one.quantity === "speedup" ? ratio : duration;
+      const measured = one.runner === "serial" ? { ...at(one), runner: chosen.runner } : at(one);
+      const link = `#${new URLSearchParams({ machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show })}`;
+      const meaning = chosen.show === "inconclusive" ? html("span", {}, "~ inconclusive") : html("span", { class: `meaning ${one.meaning}` }, WORDS[one.meaning]);
+      return [
+        html("span", {}, html("a", { href: link }, `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner}, ${one.processes} processes`}; ${count(one.rows)} rows in batches of ${count(one.batch)}`)),
+        html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
+        ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
+        html("span", {}, `${value(one.before)} → ${value(one.after)}`),
+        html("span", {}, release ? `${ends[0]} → ${ends[1]}` : html("code", {}, `${ends[0]} → ${ends[1]}`), html("small", {}, `${release ? `at commit ${catalog.commits[one.commits[1]].hash.slice(0, 8)}` : `${catalog.commits[one.commits[1]].subject} (scikit-learn ${catalog.sets[one.sets[1]].label})`}${one.skipped ? `; ${count(one.skipped)} between ${one.skipped === 1 ? "was" : "were"} not measured` : ""}`)),
+        release ? html("ul", { class: "moved" }, one.moved.map((text) => html("li", {}, text))) : "none: the code of this project",
+      ];
+    });
+    const more = html("button", { type: "button" }, `Show all ${count(entries.length)}`);
+    more.addEventListener("click", () => { all = true; draw(); });
+    const cut = chosen.show === "inconclusive" && changes.n_inconclusive > entries.length ? `The ${count(entries.length)} largest of ${count(changes.n_inconclusive)}; the raw data has all.` : "";
+    body("changes").replaceChildren(
+      sentence(`${computer.name}: ${changes.say}`),
+      html("p", {}, html("label", { for: select.id, class: "inline" }, "Show ", select)),
+      lines.length
+        ? table(`Steps on ${computer.name}, the largest first`, [["What"], ["Change"], ["Size", true], ["99 % interval", true], ["Noise", true], ["Before → after", true], ["Step"], ["Libraries that moved"]], lines)
+        : html("p", { class: "sentence" }, chosen.show === "inconclusive" ? "No step is inconclusive." : "There is nothing to show here: no such change stands out of the noise."),
+      ...(visible.length < entries.length ? [more] : []),
+      ...(cut ? [html("p", { class: "note" }, cut)] : []),
+    );
+  }
+
+  if (catalog.computers.length && catalog.computers.some((computer) => computer.models.length)) {
+    show();
+  } else {
+    document.getElementById("status").textContent = "There are no results yet: asv run makes some.";
+    document.querySelectorAll("main section").forEach((section) => section.setAttribute("hidden", ""));
+  }
+})();
