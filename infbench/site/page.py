@@ -271,7 +271,8 @@ class _View:
         changes = [step for step in self._told_steps(key)["release"] if step.is_change]
         changes = [step for step in changes if step.release_sets[1].order <= release_set.order]
         if changes:
-            told += f" The largest step came with {words.end_of(changes[0])}: {words.outcome_of(changes[0])}."
+            told += f" The largest step between neighbours came with {words.end_of(changes[0])}: "
+            told += f"{words.outcome_of(changes[0])}."
         return told
 
     def _maps(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:

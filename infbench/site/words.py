@@ -107,24 +107,36 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     best = max(quoted, key=lambda n_samples: _speedup(judged[n_samples]).value)
     speedup = _speedup(judged[best])
     alone = len(judged) == 1
-    rows = f"{number(best)} rows{', the only number measured' if alone else ''}"
-    subject = f"{runner} with n_processes={n_processes}, in batches of {number(batch_size)}"
-    gain = f"{speedup.value:.2f} times as fast as one process" + ("" if alone else f" with {number(best)} rows")
-    evidence = f"({interval(speedup)}{_floor(judged[best])}), efficiency {speedup.value / n_processes:.0%}"
+    who = f"{runner} (n_processes={n_processes})"
+    sizes = f"{_rows(best)} in batches of {number(batch_size)}"
+    gain = f"{speedup.value:.2f} times as fast as one process"
+    evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {speedup.value / n_processes:.0%}"
+    only = f"With {sizes}, the only number of rows measured{' in pairs' if judged[best].paired else ''}, "
+    in_batches = f"In batches of {number(batch_size)} rows, {who}"
     if start is not None:
-        from_ = f"with {rows}" if alone else f"from {number(start)} rows on{_not_below(start, outcomes)}"
-        text = f"{subject}, wins {from_}: {'' if alone else 'up to '}{gain} {evidence}."
+        text = f"{only}{who} wins: it is {gain} ({evidence})."
+        if not alone:
+            range_ = f"{in_batches} wins from {_rows(start)} on{_not_below(start, outcomes)}"
+            text = f"{range_}, and is up to {gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.IN_PART:
         winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
-        text = f"{subject}, wins with {winning} rows, but not with the most that were measured: {gain} {evidence}."
+        text = f"{in_batches} wins with {winning} rows, but not with the most that were measured: it is up to {gain}, "
+        text += f"with {_rows(best)} ({evidence})."
     elif answer == Answer.DOES_NOT:
-        text = f"{subject}, loses {f'with {rows}' if alone else 'with every number of rows measured'}: "
-        text += f"{'' if alone else 'at best '}{gain} {evidence}."
+        text = f"{only}{who} loses: it is {gain} ({evidence})."
+        if not alone:
+            text = f"{in_batches} loses with every number of rows measured: at best it is {gain}, with {_rows(best)} "
+            text += f"({evidence})."
+    elif judged[best].paired:
+        text = f"{only if alone else f'{in_batches}, with {_rows(best)}, '}{who + ' ' if alone else ''}is {gain} ({evidence}): "
+        text += "that does not stand out of the noise."
     else:
-        what = f"{'with ' + rows + ', ' if alone else ''}is {'' if alone else 'at best '}{gain}"
-        why = "not distinguishable from noise" if judged[best].paired else "not measured in pairs, so not judged"
-        text = f"{subject}, {what} {evidence}: {why}."
+        text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
     return Verdict(answer, text, start)
+
+
+def _rows(count: int) -> str:
+    return _counted(count, "row")
 
 
 def _speedup(point: Point) -> Estimate:
@@ -173,6 +185,8 @@ def since(steps: Sequence[Step], release: str) -> str:
     """
     if not steps:
         return ""
+    if all(step.outcome == Outcome.NOISE for step in steps):
+        return f"Since {release} nothing moved beyond the noise."
     return f"Since {release}: {', '.join(outcome_of(step) for step in steps)}."
 
 
@@ -195,7 +209,8 @@ def changes_sentence(steps: Sequence[Step], name: str) -> str:
         return f"No step between neighbouring {name}s stands out of the noise.{unclear}"
     told = listed([f"{outcome_of(step)} with {end_of(step)}" for step in changes[:3]])
     more = f", and {_counted(len(changes) - 3, 'more')}" if len(changes) > 3 else ""
-    return f"{_counted(len(changes), 'step')} out of the noise: {told}{more}.{unclear}"
+    stand = "stands" if len(changes) == 1 else "stand"
+    return f"{_counted(len(changes), 'step')} {stand} out of the noise: {told}{more}.{unclear}"
 
 
 def end_of(step: Step) -> str:
@@ -276,18 +291,20 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
     unclear = len(judged) - won - lost
     if len(points) == 1:
         return (
-            f"Only {number(best[0])} rows in batches of {number(best[1])} were measured: efficiency "
+            f"Only {_rows(best[0])} in batches of {number(best[1])} were measured: efficiency "
             f"{_speedup(points[best]).value / n_processes:.0%}. A map takes more sizes."
         )
     counts = [
         f"{number(count)} {one if count == 1 else many}"
         for count, one, many in ((won, "wins", "win"), (lost, "loses", "lose"), (unclear, "is unclear", "are unclear"))
+        if count
     ]
     rest = len(points) - len(judged)
-    apart = f" {number(rest)} more {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
+    tally = f" Of {_counted(len(judged), 'size')} measured in pairs, {listed(counts)}." if judged else ""
+    apart = f" {number(rest)} {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
     return (
-        f"Efficiency is highest, {_speedup(points[best]).value / n_processes:.0%}, with {number(best[0])} rows in "
-        f"batches of {number(best[1])}. Of {_counted(len(judged), 'size')} measured in pairs {listed(counts)}.{apart}"
+        f"Efficiency is highest, {_speedup(points[best]).value / n_processes:.0%}, with {_rows(best[0])} in batches of "
+        f"{number(best[1])}.{tally}{apart}"
     )
 
 

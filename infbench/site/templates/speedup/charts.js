@@ -36,7 +36,7 @@ const charts = (() => {
 
   /* Lets a pointer, or the arrow keys, walk over the points and read them. `stops` are {x, text}, from left to right. */
   function readable(figure, chart, top, bottom, stops) {
-    const readout = html("p", { class: "readout", "aria-live": "polite" });
+    const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart, or walk over it with the arrow keys, to read it.");
     const cursor = svg("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
     chart.prepend(cursor);
     let at = -1;
@@ -121,7 +121,7 @@ const charts = (() => {
     const key = longest("rows") * CHARACTER + 4 <= slot ? "rows" : "short";
     const each = Math.max(1, Math.ceil((longest(key) * CHARACTER + 4) / slot));
     heads.forEach((head, row) => {
-      const line = bottom + 18 + row * LINE;
+      const line = bottom + 21 + row * LINE;
       chart.append(svg("text", { class: "tick head", x: left - 8, y: line, "text-anchor": "end" }, head));
       places.forEach((place, i) => {
         if (!spec.even && (places.length - 1 - i) % each) return;

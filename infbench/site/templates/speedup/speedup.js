@@ -12,7 +12,7 @@
   // Numbers as people read them.
   const count = (value) => Number(value).toLocaleString("en-US");
   const ratio = (value) => (value === null ? "–" : value.toFixed(2));
-  const share = (value) => (value === null ? "–" : `${Math.round(value * 100)} %`);
+  const share = (value) => (value === null ? "–" : `${Math.round(value * 100)}%`);
   const range = (low, high) => (low === null ? "unknown" : `${low.toFixed(2)} to ${high.toFixed(2)}`);
   const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const duration = (value) => {
@@ -153,8 +153,9 @@
     const lines = rows.map((cells, line) =>
       html("tr", { class: line === marked ? "chosen" : null }, cells.map((cell, i) =>
         html(i ? "td" : "th", { scope: i ? null : "row", class: columns[i][1] ? "number" : null }, cell))));
-    return html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-      html("table", {}, html("caption", {}, caption), html("thead", {}, head), html("tbody", {}, lines)));
+    return html("div", {}, html("p", { class: "caption" }, caption),
+      html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+        html("table", { "aria-label": caption }, html("thead", {}, head), html("tbody", {}, lines))));
   }
 
   /* A section's sentence, then its charts beside its table. `plots` get a figure and its width. */
@@ -168,7 +169,7 @@
         html("div", { class: "tables" }, tables)),
       ...(notes ? [html("p", { class: "note" }, notes)] : []),
     );
-    plots.forEach((plot, i) => plot(figures[i], figures[i].clientWidth));
+    plots.forEach((plot, i) => plot(figures[i], Math.max(260, figures[i].clientWidth)));
   }
 
   const S = 2, P = 5, X = 8, N = 11, PAIRED = 13; // where a row of history has serial, parallel, speedup, noise
@@ -226,8 +227,8 @@
       catalog.sets[one.set].label,
     ]);
     body("verdict").replaceChildren(
-      html("p", { class: "answer" }, html("span", { "aria-hidden": "true", class: `sign sign-${{ "✓": "good", "✗": "bad" }[mark] || "open"}` }, mark), `${answer}: ${chosen.model} on ${computer.name}`),
-      html("p", { class: "sentence" }, found ? `With scikit-learn ${chosen.libraries}, ${found.text}` : `${workload()} was not measured with scikit-learn ${chosen.libraries}.`),
+      html("p", { class: "answer" }, html("span", { "aria-hidden": "true", class: `sign sign-${{ "✓": "good", "✗": "bad" }[mark] || "open"}` }, mark), `${answer}: ${chosen.model} on ${computer.name}, scikit-learn ${chosen.libraries}`),
+      html("p", { class: "sentence" }, found ? found.text : `${workload()} was not measured with scikit-learn ${chosen.libraries}.`),
       ...(found && found.since ? [html("p", { class: "sentence" }, found.since)] : []),
       html("p", { class: "note" }, `${computer.name}: ${computer.facts}.`),
       table(`Every model on ${computer.name}`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
@@ -300,7 +301,7 @@
           lines: [share(cell[2]), cell[6] ? JUDGED[cell[7]].slice(0, 1) : "°"],
         })),
       });
-      figure.append(html("p", { class: "readout" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, hatched: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
+      figure.append(html("p", { class: "readout" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, empty: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
     };
     const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
     fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
