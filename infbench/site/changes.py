@@ -243,8 +243,8 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
     for one in measured:
         by_computer[one.run.computer].append(one)
     steps = [step for members in by_computer.values() for step in _steps_on_one(members)]
-    # Ties, which rounded figures have, must not depend on the order of files.
-    return sorted(steps, key=lambda step: (-step.size, step.kind, step.workload, step.runner, step.quantity))
+    # Ties must not depend on the order of files, nor on the last digit.
+    return sorted(steps, key=lambda step: (-round(step.size, 6), step.kind, step.workload, step.runner, step.quantity))
 
 
 def compare(

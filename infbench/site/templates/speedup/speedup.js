@@ -373,7 +373,7 @@
     more.addEventListener("click", () => { all = true; draw(); });
     const cut = chosen.show === "inconclusive" && changes.n_inconclusive > entries.length ? `The ${count(entries.length)} largest of ${count(changes.n_inconclusive)}; the raw data has all.` : "";
     body("changes").replaceChildren(
-      sentence(`${computer.name}: ${changes.say}`),
+      sentence(changes.say),
       html("p", {}, html("label", { for: select.id, class: "inline" }, "Show ", select)),
       lines.length
         ? table(`Steps on ${computer.name}, the largest first`, [["What"], ["Change"], ["Size", true], ["99 % interval", true], ["Noise", true], ["Before → after", true], ["Step"], ["Libraries that moved"]], lines)

@@ -1,0 +1,176 @@
+"""What is called a change: planted ones, and properties that must hold whatever was measured."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytest.importorskip("asv", reason="asv comes with the bench extra")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from site_results import GOLDEN, paired, together, versions_of, write_golden, write_result
+
+from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge, repeat_noise
+from infbench.site.points import Measured, Point, points_of
+from infbench.site.stored import load_runs
+from infbench.stats import Estimate
+
+COMMITS = [letter * 40 for letter in "abcde"]
+FACTOR = st.floats(1.0, 5.0)
+RATIO = st.lists(st.floats(0.05, 20.0), min_size=3, max_size=3).map(sorted).map(lambda bounds: Estimate(bounds[1], bounds[0], bounds[2]))
+NOISE = st.builds(Noise, floor=FACTOR, repeat=st.none() | FACTOR)
+
+
+def steps_in(directory):
+    return find_steps([Measured(run, points_of(run)) for run in load_runs(directory)])
+
+
+def told(step):
+    ends = [COMMITS.index(commit) for commit in step.commits]
+    if step.kind == "release":
+        ends = [release_set.label for release_set in step.release_sets]
+    about = (step.kind, step.workload.model, step.quantity.value, *ends, step.meaning.value)
+    return (*about, step.size, step.skipped, step.reason)
+
+
+def test_golden_results_give_exactly_the_planted_changes(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    steps = steps_in(tmp_path)
+    found = sorted((told(step) for step in steps if step.is_change), key=str)
+    planted = sorted(GOLDEN, key=str)
+    assert [(*row[:6], *row[7:]) for row in found] == [(*row[:6], *row[7:]) for row in planted]
+    assert [row[6] for row in found] == pytest.approx([row[6] for row in planted], rel=0.02)
+    sizes = [step.size for step in steps]
+    assert sizes == pytest.approx(sorted(sizes, reverse=True))
+
+
+def test_change_says_which_library_moved(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    (step,) = (step for step in steps_in(tmp_path) if step.is_change and told(step)[1:5] == GOLDEN[8][1:5])
+    assert step.moved == [("scikit-learn", "1.7.2", "1.8.0"), ("joblib", "1.5.2", "1.5.3")]
+    (step,) = (step for step in steps_in(tmp_path) if step.is_change and told(step)[:5] == GOLDEN[0][:5])
+    assert step.moved == []
+
+
+def test_rise_that_may_be_noise_is_no_change(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    (serial,) = (
+        step
+        for step in steps_in(tmp_path)
+        if step.workload.model == "shaky" and step.quantity == Quantity.SERIAL and step.size > 1.4
+    )
+    assert serial.outcome == Outcome.INCONCLUSIVE
+    assert serial.meaning == Meaning.NEITHER
+
+
+def test_other_cpus_are_another_computer_even_under_the_same_name(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    assert not [step for step in steps_in(tmp_path) if COMMITS[4] in step.commits]
+
+
+def test_releases_are_compared_on_the_same_commit_only(tmp_path):
+    write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions_of("1.8.0"), commit=COMMITS[0], date=1)
+    write_result(tmp_path, paired("forest", 0.3, 0.06), versions=versions_of("1.9.1"), commit=COMMITS[1], date=2)
+    assert steps_in(tmp_path) == []
+    write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions_of("1.9.1"), commit=COMMITS[0], date=1)
+    release = [step for step in steps_in(tmp_path) if step.kind == "release"]
+    assert {step.commits for step in release} == {(COMMITS[0], COMMITS[0])}
+    assert {step.outcome for step in release} == {Outcome.NOISE}
+
+
+def test_serial_time_is_told_once_however_many_runners_there_are(tmp_path):
+    for release, factor in (("1.8.0", 1.0), ("1.9.1", 2.0)):
+        figures = paired("forest", 0.1 * factor, 0.06 * factor)
+        more = {
+            benchmark: {(model, "pool", *rest): value for (model, runner, *rest), value in values.items() if runner != "serial"}
+            for benchmark, values in figures.items()
+        }
+        write_result(tmp_path, together(figures, more), versions=versions_of(release), commit=COMMITS[0], date=1)
+    changes = [(step.quantity, step.runner) for step in steps_in(tmp_path) if step.is_change]
+    assert sorted(changes) == [("parallel time", "pool"), ("parallel time", "process"), ("serial time", "serial")]
+
+
+def test_without_a_noise_floor_or_an_interval_nothing_is_a_change(tmp_path):
+    for release, factor in (("1.8.0", 1.0), ("1.9.1", 9.0)):
+        figures = paired("forest", 0.1 * factor, 0.06 * factor)
+        write_result(
+            tmp_path / "floor",
+            {name: {key: value for key, value in values.items() if key[1] != "serial"} for name, values in figures.items()},
+            versions=versions_of(release),
+            commit=COMMITS[0],
+            date=1,
+        )
+        few = {name: {key: value[:3] for key, value in values.items()} for name, values in figures.items()}
+        write_result(tmp_path / "few", few, versions=versions_of(release), commit=COMMITS[0], date=1)
+    for directory in ("floor", "few"):
+        steps = steps_in(tmp_path / directory)
+        assert steps
+        assert not [step for step in steps if step.is_change]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "meaning", "reason"),
+    [
+        ((0.10, 0.05), (0.10, 0.10), Meaning.WORSE, "several processes got slower"),
+        ((0.10, 0.05), (0.05, 0.05), Meaning.NEITHER, "only because one process got faster"),
+        ((0.10, 0.05), (0.20, 0.05), Meaning.NEITHER, "only because one process got slower"),
+        ((0.10, 0.05), (0.04, 0.03), Meaning.NEITHER, "only because one process got faster by more than several did"),
+        ((0.10, 0.05), (0.05, 0.10), Meaning.WORSE, "several processes got slower, and one process got faster"),
+        ((0.10, 0.05), (0.10, 0.02), Meaning.BETTER, "several processes got faster"),
+    ],
+)
+def test_a_speedup_says_what_moved_it(tmp_path, before, after, meaning, reason):
+    for release, times in (("1.8.0", before), ("1.9.1", after)):
+        write_result(tmp_path, paired("forest", *times), versions=versions_of(release), commit=COMMITS[0], date=1)
+    (speedup,) = (step for step in steps_in(tmp_path) if step.quantity == Quantity.SPEEDUP)
+    assert speedup.is_change
+    assert (speedup.meaning, speedup.reason) == (meaning, reason)
+
+
+@given(RATIO, NOISE)
+def test_nothing_within_the_noise_is_a_change_and_no_interval_that_reaches_into_the_floor(ratio, noise):
+    outcome = judge(ratio, noise)
+    size = max(ratio.value, 1 / ratio.value)
+    if size <= noise.factor:
+        assert outcome == Outcome.NOISE
+    if outcome == Outcome.HIGHER:
+        assert ratio.low > noise.floor
+        assert ratio.value > noise.factor
+    if outcome == Outcome.LOWER:
+        assert 1 / ratio.high > noise.floor * (1 - 1e-9)
+        assert 1 / ratio.value > noise.factor
+
+
+@given(RATIO, NOISE)
+def test_the_way_back_is_the_opposite_change(ratio, noise):
+    opposite = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
+    outcome = judge(ratio, noise)
+    close = any(math.isclose(edge, noise.floor, rel_tol=1e-9) for edge in (ratio.low, 1 / ratio.high, ratio.high, 1 / ratio.low))
+    size = max(ratio.value, 1 / ratio.value)
+    if not close and not math.isclose(size, noise.factor, rel_tol=1e-9):
+        assert judge(ratio.inverse(), noise) == opposite.get(outcome, outcome)
+
+
+@given(RATIO)
+def test_unknown_noise_leaves_everything_open(ratio):
+    assert judge(ratio, Noise(math.inf, None)) == Outcome.INCONCLUSIVE
+
+
+def point(serial_s, parallel_s, speedup):
+    exactly = lambda value: Estimate(value, value, value)  # noqa: E731
+    return Point(exactly(serial_s), exactly(parallel_s), exactly(speedup), exactly(1.0), paired=True)
+
+
+@given(st.lists(st.tuples(st.floats(1e-4, 10.0), st.floats(1e-4, 10.0)), min_size=4, max_size=12))
+def test_repetitions_that_agree_have_no_noise_whatever_was_measured(times):
+    assert repeat_noise(point(serial, parallel, serial / parallel) for serial, parallel in times) == pytest.approx(1.0)
+
+
+def test_repeat_noise_grows_with_how_far_repetitions_lie_apart():
+    noises = [
+        repeat_noise(point(0.1, 0.1, apart if index % 2 else 1 / apart) for index in range(8)) for apart in (1.05, 1.2, 1.5)
+    ]
+    assert 1.05 < noises[0] < noises[1] < noises[2]
+    assert repeat_noise([point(0.1, 0.1, 1.2)] * 3) is None
