@@ -138,7 +138,7 @@ def quotient(numerator: Estimate, denominator: Estimate) -> Estimate:
     --------
     >>> ratio = quotient(Estimate(6.0, 5.4, 6.6), Estimate(2.0, 1.8, 2.2))
     >>> f"{ratio.value:.2f}, {ratio.low:.2f} to {ratio.high:.2f}"
-    '3.00, 2.61 to 3.46'
+    '3.00, 2.60 to 3.46'
     """
     value = numerator.value / denominator.value
     below = math.hypot(_log_of(numerator.value, numerator.low), _log_of(denominator.high, denominator.value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from statistics import median
 
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infbench.stats import Estimate, bootstrap_median, paired_ratios, ratio_estimate
+from infbench.stats import (
+    Estimate,
+    bootstrap_median,
+    break_even,
+    fit_scaling,
+    paired_ratios,
+    quotient,
+    ratio_estimate,
+)
 
 DURATION = st.floats(1e-6, 1e3)
 DURATIONS = st.lists(DURATION, min_size=1, max_size=30)
@@ -156,3 +165,89 @@ def test_median_of_nothing_is_refused():
 def test_confidence_that_is_no_share_is_refused(confidence):
     with pytest.raises(ValueError, match=f"between 0 and 1, got {confidence}"):
         bootstrap_median([1.0], confidence=confidence)
+
+
+ESTIMATE = st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=3).map(sorted).map(lambda b: Estimate(b[1], b[0], b[2]))
+
+
+@given(ESTIMATE, ESTIMATE)
+def test_quotient_is_no_surer_than_either_side_and_turns_round_with_them(above, below):
+    ratio = quotient(above, below)
+    assert ratio.low <= ratio.value <= ratio.high
+    widths = [one.high / one.low for one in (above, below)]
+    assert ratio.high / ratio.low >= max(widths) * (1 - 1e-9)
+    assert ratio.high / ratio.low <= widths[0] * widths[1] * (1 + 1e-9)
+    turned = quotient(below, above).inverse()
+    assert [turned.value, turned.low, turned.high] == pytest.approx([ratio.value, ratio.low, ratio.high])
+
+
+@given(ESTIMATE)
+def test_quotient_with_something_exact_only_scales(estimate):
+    ratio = quotient(estimate, Estimate(2.0, 2.0, 2.0))
+    assert [ratio.value, ratio.low, ratio.high] == pytest.approx([estimate.value / 2, estimate.low / 2, estimate.high / 2])
+
+
+@pytest.mark.parametrize("extreme", [Estimate(1.0, 0.0, math.inf), Estimate(1e300, 1e-300, 1e305)])
+def test_quotient_of_what_nobody_knows_is_unknown_and_no_error(extreme):
+    for ratio in (quotient(extreme, Estimate(2.0, 1.0, 3.0)), quotient(Estimate(2.0, 1.0, 3.0), extreme)):
+        assert ratio.low < 1e-200
+        assert ratio.high > 1e200
+
+
+@given(st.dictionaries(st.integers(1, 10**6), st.booleans()))
+def test_from_break_even_on_every_number_of_rows_wins(wins):
+    start = break_even(wins)
+    if start is None:
+        assert not wins or not wins[max(wins)]
+    else:
+        assert all(won for n_samples, won in wins.items() if n_samples >= start)
+        below = [n_samples for n_samples in wins if n_samples < start]
+        assert not below or not wins[max(below)]
+
+
+def costs_of(contention, coherency, counts=(1, 2, 4, 8, 16), spread=0.0):
+    generator = random.Random(0)
+    return {
+        n: [(1 + contention * (n - 1) + coherency * n * (n - 1)) / n * generator.lognormvariate(0, spread) for _ in range(9)]
+        for n in counts
+    }
+
+
+LAWS = {"contention": st.floats(0.0, 0.9), "coherency": st.floats(1e-4, 0.1)}
+
+
+@settings(max_examples=5)  # each fits thousands of times
+@given(**LAWS)
+def test_scaling_law_is_found_again(contention, coherency):
+    law = fit_scaling(costs_of(contention, coherency), coherency=True)
+    assert law.contention.value == pytest.approx(contention, abs=1e-6)
+    assert law.coherency.value == pytest.approx(coherency, rel=1e-6)
+    for n, speedup in law.curve:
+        assert speedup.value == pytest.approx(n / (1 + contention * (n - 1) + coherency * n * (n - 1)))
+    amdahl = fit_scaling(costs_of(contention, 0.0), coherency=False)
+    assert amdahl.contention.value == pytest.approx(contention, abs=1e-9)
+    assert amdahl.coherency == Estimate(0.0, 0.0, 0.0)
+
+
+def test_intervals_of_a_scaling_law_hold_the_truth_and_widen_with_the_noise():
+    exact, noisy = (fit_scaling(costs_of(0.05, 0.004, spread=spread), coherency=True) for spread in (0.01, 0.1))
+    assert exact.contention.low <= 0.05 <= exact.contention.high
+    assert exact.coherency.low <= 0.004 <= exact.coherency.high
+    assert noisy.contention.high - noisy.contention.low > exact.contention.high - exact.contention.low
+    assert [n for n, _ in exact.curve] == list(range(1, 17))
+    assert all(speedup.low <= speedup.value <= speedup.high for _, speedup in exact.curve)
+
+
+def test_parameters_of_a_scaling_law_are_never_negative():
+    faster_than_ideal = {n: [0.8 / n] * 9 for n in (1, 2, 4, 8)}
+    law = fit_scaling(faster_than_ideal, coherency=True)
+    assert (law.contention.value, law.coherency.value) == (0.0, 0.0)
+    slower_than_serial = {n: [2.0] * 9 for n in (1, 2, 4, 8)}
+    assert fit_scaling(slower_than_serial, coherency=False).contention.value == 1.0
+
+
+def test_scaling_law_takes_four_numbers_of_processes():
+    with pytest.raises(ValueError, match=r"at least 4 .* got \[1, 2, 4\]"):
+        fit_scaling(costs_of(0.1, 0.0, counts=(1, 2, 4)), coherency=False)
+    with pytest.raises(ValueError, match="at least 4"):
+        fit_scaling(costs_of(0.1, 0.0) | {32: []}, coherency=False)

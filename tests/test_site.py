@@ -1,0 +1,320 @@
+"""What the speedup page is made of: figures from asv's files, points, sentences, parts and raw tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("asv", reason="asv comes with the bench extra")
+
+from site_results import RELEASES, paired, spread, together, versions_of, write_golden, write_result
+from test_asv_environment import PERMANENT
+
+import benchmarks.common
+from benchmarks.cost_ratio import Scaling
+from infbench.errors import InfbenchError
+from infbench.models import make_model
+from infbench.site import page, points, publisher, raw, stored, words
+from infbench.site.changes import find_steps
+from infbench.site.points import Measured, Point, Workload, points_of
+from infbench.site.stored import COST_RATIO, LATENCY, MEMORY, SCALING, START_UP, THROUGHPUT, load_runs
+from infbench.stats import Estimate
+
+ROOT = Path(__file__).parents[1]
+COMMITS = [letter * 40 for letter in "abcde"]
+FOREST = Workload("forest", 8_000, 1_000, 2)
+
+
+def load(directory):
+    return [Measured(run, points_of(run)) for run in load_runs(directory)]
+
+
+def build(directory, subjects=None):
+    measured = load(directory)
+    return page.build_page(measured, find_steps(measured), subjects or {})
+
+
+def one_run(directory, figures, **how):
+    given = {"versions": versions_of("1.9.1"), "commit": COMMITS[0], "date": 1} | how
+    write_result(directory, figures, **given)
+    (run,) = load_runs(directory)
+    return run
+
+
+# What the page knows about the suites without asking them.
+
+
+def test_parameters_are_those_of_the_suites():
+    assert {name: list(parameters) for name, parameters in stored.PARAMETERS.items()} == PERMANENT
+
+
+def test_workloads_that_are_no_parameters_are_those_of_the_suites():
+    assert points.LATENCY_PROCESSES == benchmarks.common.N_PROCESSES
+    suite = Scaling()
+    suite.setup({"dummy": make_model("dummy", n_features=20)}, "dummy", 1)
+    try:
+        assert (len(suite.X), suite.batch_size) == page.SCALING_WORKLOAD
+        assert type(suite.runner).__name__ == "ProcessRunner"
+        assert page.SCALING_RUNNER == "process"
+    finally:
+        suite.teardown()
+
+
+# Figures
+
+
+def test_every_figure_of_the_stored_results_is_read():
+    runs = load_runs(ROOT / "results")
+    assert runs
+    for run in runs:
+        assert {key[0] for key in run.figures} <= set(PERMANENT)
+        (path,) = (ROOT / "results" / run.computer.name).glob(f"{run.commit[:8]}-*{run.release_set.label}-scipy*")
+        content = json.loads(path.read_text())
+        for benchmark, row in content["results"].items():
+            measured = [value for value in row[0] if value is not None and not math.isnan(value)]
+            assert sorted(measured) == sorted(
+                figure.estimate.value for key, figure in run.figures.items() if key[0] == benchmark
+            )
+
+
+def test_what_failed_or_is_no_number_is_left_out(tmp_path):
+    path = write_result(
+        tmp_path, paired("forest", 0.1, None), versions=versions_of("1.9.1"), commit=COMMITS[0], date=1
+    )
+    content = json.loads(path.read_text())
+    content["results"][COST_RATIO][1][2] = ["'not a number'"]
+    content["results"]["of.another.Suite"] = [[1.0], []]
+    path.write_text(json.dumps(content))
+    (run,) = load_runs(tmp_path)
+    assert list(run.figures) == [(THROUGHPUT, "forest", "serial", 8_000, 1_000, 2)]
+
+
+def test_another_version_of_a_benchmark_is_another_figure(tmp_path):
+    one_run(tmp_path, paired("forest", 0.1, 0.06))
+    (run,) = load_runs(tmp_path, {COST_RATIO: "2", THROUGHPUT: "1"})
+    assert {key[0] for key in run.figures} == {THROUGHPUT}
+
+
+def test_too_few_timings_have_no_interval(tmp_path):
+    figures = paired("forest", 0.1, 0.06)
+    few = {name: {key: value[:7] for key, value in values.items()} for name, values in figures.items()}
+    for figure in one_run(tmp_path, few).figures.values():
+        assert (figure.estimate.low, figure.estimate.high) == (0.0, math.inf)
+
+
+def test_samples_are_those_that_were_recorded(tmp_path):
+    figures = paired("forest", 0.1, 0.06)
+    run = one_run(tmp_path / "with", figures)
+    assert run.figures[THROUGHPUT, "forest", "process", 8_000, 1_000, 2].samples == tuple(
+        figures[THROUGHPUT]["forest", "process", 8_000, 1_000, 2]
+    )
+    run = one_run(tmp_path / "without", figures, record_samples=False)
+    assert {figure.samples for figure in run.figures.values()} == {()}
+
+
+def test_release_sets_are_in_the_order_of_versions_even_where_one_is_none(tmp_path):
+    for release in ("1.10.0", "1.9.1", "nightly"):
+        versions = versions_of("1.9.1") | {"scikit-learn": release}
+        write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions, commit=COMMITS[0], date=1)
+    runs = sorted(load_runs(tmp_path), key=lambda run: run.release_set.order)
+    assert [run.release_set.label for run in runs] == ["nightly", "1.9.1", "1.10.0"]
+
+
+# Points
+
+
+def test_speedup_comes_from_pairs_where_there_are_pairs(tmp_path):
+    figures = paired("forest", 0.1, 0.06, cost=0.5)
+    (point,) = points_of(one_run(tmp_path / "pairs", figures)).values()
+    assert point.paired
+    assert point.speedup.value == pytest.approx(1 / (0.5 * 1.005))
+    (point,) = points_of(one_run(tmp_path / "times", {THROUGHPUT: figures[THROUGHPUT]})).values()
+    assert not point.paired
+    assert point.speedup.value == pytest.approx(0.1 / 0.06)
+    assert point.noise_floor is None
+
+
+def test_single_batches_of_the_latency_suite_are_points_too(tmp_path):
+    latency = {("forest", runner, 100): spread(seconds) for runner, seconds in (("serial", 0.01), ("process", 0.02))}
+    (found,) = points_of(one_run(tmp_path, {LATENCY: latency})).items()
+    assert found[0] == (Workload("forest", 100, 100, 2), "process")
+    assert found[1].speedup.value == pytest.approx(0.5)
+
+
+def test_one_process_is_the_same_whatever_it_is_compared_with(tmp_path):
+    figures = paired("forest", 0.1, 0.06)
+    for values, cost in ((figures[THROUGHPUT], 0.04), (figures[COST_RATIO], 0.4)):
+        values["forest", "process", 8_000, 1_000, 4] = spread(cost)
+    point = points_of(one_run(tmp_path, figures))[FOREST._replace(n_processes=4), "process"]
+    assert point.serial.value == pytest.approx(0.1)
+    assert point.noise_floor.value == pytest.approx(1.0)
+
+
+# Sentences
+
+
+def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
+    noise = Estimate(1.0, *floor) if paired else None
+    return Point(None, None, Estimate(speedup, low, high), noise, paired=paired)
+
+
+@pytest.mark.parametrize(
+    ("measured", "answer", "start", "says"),
+    [
+        ({8_000: point(1.8, 1.6, 1.9)}, "It pays", 8_000, "With 8,000 rows in batches of 1,000, the only number"),
+        (
+            {1_000: point(0.6, 0.5, 0.7), 8_000: point(1.5, 1.4, 1.6), 64_000: point(1.9, 1.8, 2.0)},
+            "It pays",
+            8_000,
+            "wins from 8,000 rows on (it loses with 1,000), and is up to 1.90 times as fast as one process, with 64,000",
+        ),
+        ({1_000: point(1.5, 1.4, 1.6), 8_000: point(0.9, 0.8, 0.92)}, "It pays in part", None, "but not with the most"),
+        ({1_000: point(0.6, 0.5, 0.7), 8_000: point(0.9, 0.8, 0.92)}, "It does not pay", None, "at best it is 0.90"),
+        ({8_000: point(1.2, 1.04, 1.3)}, "Inconclusive", None, "does not stand out of the noise"),
+        ({8_000: point(3.0, 2.9, 3.1, paired=False)}, "Inconclusive", None, "not measured in pairs"),
+        ({8_000: point(0.5, 0.0, math.inf)}, "Inconclusive", None, "interval unknown"),
+        ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "noise floor unknown"),
+        # What was not measured in pairs neither wins nor loses.
+        ({1_000: point(9.0, 8.0, 10.0, paired=False), 8_000: point(0.5, 0.4, 0.6)}, "It does not pay", None, "0.50"),
+    ],
+)
+def test_verdict(measured, answer, start, says):
+    found = words.verdict("process", 2, 1_000, measured)
+    assert (found.answer, found.start) == (answer, start)
+    assert says in found.text
+
+
+def test_scaling_laws_are_told_only_where_they_were_fitted(tmp_path):
+    def scaling(counts, **how):
+        costs = {("forest", n): [cost / n * (1 + 0.1 * (n - 1)) for cost in spread(1.0, 0.05)] for n in counts}
+        directory = tmp_path / "-".join(map(str, [*counts, *how]))
+        one_run(directory, together(paired("forest", 0.1, 0.06), {SCALING: costs}), **how)
+        (entry,) = build(directory).parts["model-0-0"]["scaling"]
+        return entry
+
+    four = scaling((1, 2, 4, 8))
+    assert set(four["laws"]) == {"Amdahl", "USL"}
+    assert "Amdahl's law puts the serial share at 10." in four["say"] or "at 9." in four["say"]
+    assert [row[0] for row in four["points"]] == [1, 2, 4, 8]
+    three = scaling((1, 2, 4))
+    assert three["laws"] == {}
+    assert "takes 4 numbers of processes, and measured were 1, 2 and 4" in three["say"]
+    unrecorded = scaling((1, 2, 4, 8), record_samples=False)
+    assert unrecorded["laws"] == {}
+    assert "were not recorded" in unrecorded["say"]
+
+
+# Parts
+
+
+def test_releases_are_shown_at_the_commit_that_was_measured_with_most_of_them(tmp_path):
+    for release in RELEASES[:4]:
+        write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions_of(release), commit=COMMITS[0], date=1)
+    # A newer commit with the newest release only, and a release that the older commit lacks.
+    for release in RELEASES[3:]:
+        write_result(tmp_path, paired("forest", 0.1, 0.03), versions=versions_of(release), commit=COMMITS[1], date=2)
+    built = build(tmp_path)
+    (entry,) = built.parts["model-0-0"]["combinations"]
+    shown = [entry["history"][position] for position in entry["releases"]]
+    labels = [built.catalog["sets"][row[0]]["label"] for row in shown]
+    commits = [built.catalog["commits"][row[1]]["hash"] for row in shown]
+    assert labels == RELEASES
+    assert commits == [COMMITS[0]] * 4 + [COMMITS[1]]
+
+
+def test_what_was_not_measured_is_named(tmp_path):
+    for release in RELEASES[:3]:
+        figures = together(paired("boosting", 0.1, 0.06), {} if release == RELEASES[1] else paired("forest", 0.1, 0.06))
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    combinations = {entry["rows"]: entry for entry in build(tmp_path).parts["model-0-1"]["combinations"]}
+    assert f"Not measured with {RELEASES[1]}." in combinations[8_000]["say_releases"]
+
+
+def test_a_set_is_named_by_what_sets_it_apart(tmp_path):
+    for numpy in ("2.3.5", "2.4.6"):
+        versions = versions_of("1.9.1") | {"numpy": numpy}
+        write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions, commit=COMMITS[0], date=1)
+    assert [one["label"] for one in build(tmp_path).catalog["sets"]] == ["1.9.1, numpy 2.3.5", "1.9.1, numpy 2.4.6"]
+
+
+def test_same_name_with_other_cpus_is_told_apart(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    assert [one["name"] for one in build(tmp_path).catalog["computers"]] == ["alpha (2 × a CPU)", "alpha (4 × a CPU)"]
+
+
+def test_runners_have_what_was_measured_of_them_and_notes_say_what_was_not(tmp_path):
+    figures = together(
+        paired("forest", 0.1, 0.06),
+        {MEMORY: {("forest", "process"): [2e8]}, START_UP: {("forkserver",): [1.5], ("spawn",): [2.0]}},
+    )
+    part = build_one(tmp_path, figures)
+    (entry,) = part["runners"]
+    rows = {row[0]: row for row in entry["runners"]}
+    assert list(rows) == ["serial", "process"]
+    assert (rows["process"][12], rows["process"][15]) == (1.5, 2e8)
+    assert (rows["serial"][12], rows["serial"][15]) == (None, None)
+    assert "forkserver 1.50 s and spawn 2.00 s" in part["notes"][0]
+    assert "measured with forest only" in part["notes"][0]
+
+
+def build_one(directory, figures):
+    one_run(directory, figures)
+    return build(directory).parts["model-0-0"]
+
+
+def test_everything_on_the_page_is_plain_json(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    few = {name: {key: value[:3] for key, value in values.items()} for name, values in paired("few", 1.0, 2.0).items()}
+    write_result(tmp_path, few, machine="beta", versions=versions_of("1.9.1"), commit=COMMITS[0], date=1)
+    built = build(tmp_path)
+    json.dumps([built.catalog, built.parts], allow_nan=False)
+    tables = [raw.figures_table(load_runs(tmp_path)), raw.steps_table(find_steps(load(tmp_path)))]
+    for table in tables:
+        assert table.rows
+        content = json.loads(table.to_json())
+        assert content["columns"] == list(table.columns)
+        as_text = [["" if value is None else str(value) for value in row] for row in content["rows"]]
+        assert list(csv.reader(io.StringIO(table.to_csv())))[1:] == as_text
+
+
+# The publisher
+
+
+def test_no_results_are_a_page_too(tmp_path):
+    publisher.write_page(tmp_path / "speedup", [], project="small", subjects={})
+    assert '"computers": []' in (tmp_path / "speedup" / "index.html").read_text()
+
+
+def test_navigation_gets_one_entry(tmp_path):
+    index = tmp_path / "index.html"
+    index.write_text('<ul>\n\t<li id="nav-li-" class="active"></li>\n</ul>')
+    for _ in range(2):
+        publisher.add_nav_entry(index)
+        assert index.read_text().count("speedup/index.html") == 1
+    index.write_text("<ul></ul>")
+    with pytest.raises(InfbenchError, match="no navigation"):
+        publisher.add_nav_entry(index)
+
+
+def test_wheel_holds_the_templates(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "infbench", source / "infbench", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "requirements.txt", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = ["uv", "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
+    done = subprocess.run([*command, "--out-dir", tmp_path, source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    templates = ROOT / "infbench" / "site" / "templates"
+    assert {str(path.relative_to(ROOT)) for path in templates.rglob("*") if path.is_file()} <= set(names)
