@@ -48,7 +48,7 @@ def test_golden_results_give_exactly_the_planted_changes(tmp_path):
 
 def test_change_says_which_library_moved(tmp_path):
     write_golden(tmp_path, COMMITS)
-    (step,) = (step for step in steps_in(tmp_path) if step.is_change and told(step)[1:5] == GOLDEN[8][1:5])
+    (step,) = (step for step in steps_in(tmp_path) if step.is_change and told(step)[1:5] == GOLDEN[9][1:5])
     assert step.moved == [("scikit-learn", "1.7.2", "1.8.0"), ("joblib", "1.5.2", "1.5.3")]
     (step,) = (step for step in steps_in(tmp_path) if step.is_change and told(step)[:5] == GOLDEN[0][:5])
     assert step.moved == []

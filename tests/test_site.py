@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -311,7 +312,8 @@ def test_wheel_holds_the_templates(tmp_path):
     for name in ("pyproject.toml", "requirements.txt", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     command = ["uv", "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
-    done = subprocess.run([*command, "--out-dir", tmp_path, source], capture_output=True, text=True)
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}  # where uv leaves its locks
+    done = subprocess.run([*command, "--out-dir", tmp_path, source], env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

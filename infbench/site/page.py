@@ -142,18 +142,20 @@ class _View:
 
     def overview(self, model: str) -> Json:
         """Return the verdict on the newest release set, on what the page shows first of a model."""
-        (workload, runner), newest = max(
-            (
-                (key, members[-1].run.release_set)
-                for key, members in self._history.items()
-                if key[0].model == model
+        ordered = {key: max(one.run.release_set.order for one in members) for key, members in self._history.items()}
+        # What was measured most often has the most to tell.
+        workload, runner = max(
+            (key for key in self._history if key[0].model == model),
+            key=lambda key: (
+                ordered[key],
+                self._history[key][-1].points[key].paired,
+                key[1] == SCALING_RUNNER,
+                len(self._history[key]),
+                key[0][1:],
             ),
-            key=lambda pair: (
-                pair[1].order,
-                self._points[pair[1]][pair[0]].paired,
-                pair[0][1] == SCALING_RUNNER,
-                pair[0][0][1:],
-            ),
+        )
+        newest = max(
+            (one.run.release_set for one in self._history[workload, runner]), key=lambda release_set: release_set.order
         )
         at = {
             "model": model,

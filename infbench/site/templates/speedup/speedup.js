@@ -100,7 +100,8 @@
     view.runners = data.runners.find((one) => one.set === view.set && fits(one, ["rows", "batch", "processes"]));
     draw = () => [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((section) => section(view));
     draw();
-    document.body.dataset.ready = fragment({});
+    if (changed) history.replaceState(null, "", fragment({})); // what had to be adjusted to the choice, too
+    document.body.dataset.ready = location.hash || "#";
   }
 
   let draw = () => {};
@@ -185,19 +186,19 @@
   const workload = () => `${chosen.model}, ${count(chosen.rows)} rows in batches of ${count(chosen.batch)}, ${chosen.runner}, ${chosen.processes} processes`;
 
   /* Times above, speedup below: the two charts that releases and commits share. */
-  function history_(rows, places, heads, read) {
+  function timeline(by, rows, places, heads, read) {
     const times = (figure, width) => {
       const series = [
         { name: "one process", class: "serial", shape: "square", points: rows.map((row) => three(row, S)) },
         { name: `${chosen.runner}, ${chosen.processes} processes`, class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
       ];
       figure.append(charts.legend(series));
-      charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
+      charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time by ${by}, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
     };
     const gains = (figure, width) => {
       const series = [{ name: "speedup", class: "speedup", shape: "diamond", points: rows.map(speedup) }];
       figure.append(charts.legend([...series, { name: "noise floor: serial against serial", class: "noise", band: true }]));
-      charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup, ${workload()}. The table has the same figures.`, format: short });
+      charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup by ${by}, ${workload()}. The table has the same figures.`, format: short });
     };
     return [times, gains];
   }
@@ -250,7 +251,7 @@
       ...(alike ? [] : [catalog.commits[row[1]].hash.slice(0, 8)]),
     ]);
     const same = `All at commit ${catalog.commits[rows[0][1]].hash.slice(0, 8)} of this project.`;
-    fill("releases", entry.say_releases, history_(rows, places, libraries, read),
+    fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
       alike ? same : "These were not all measured at the same commit of this project; steps are told between figures of one commit only.");
   }
@@ -342,7 +343,7 @@
     const places = rows.map((row, i) => ({ at: i, rows: [commit(row).hash.slice(0, 8)], short: [commit(row).hash.slice(0, 6)] }));
     const read = (i) => `${commit(rows[i]).hash.slice(0, 8)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
     const lines = rows.map((row) => [html("code", {}, commit(row).hash.slice(0, 8)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
-    fill("commits", entry.say_commits[set], rows.length > 1 ? history_(rows, places, ["commit"], read) : [],
+    fill("commits", entry.say_commits[set], rows.length > 1 ? timeline("commit", rows, places, ["commit"], read) : [],
       [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())]);
   }
 
