@@ -232,10 +232,12 @@ def fit_scaling(
         raise ValueError(f"need costs of at least {MIN_COUNTS} numbers of processes, got {sorted(costs)}")
     generator = random.Random(random_state)
     fits = [
-        _least_squares({n: median(generator.choices(of_n, k=len(of_n))) for n, of_n in costs.items()}, coherency)
+        _least_squares(
+            {n: median(generator.choices(of_n, k=len(of_n))) for n, of_n in costs.items()}, coherency=coherency
+        )
         for _ in range(_N_RESAMPLES)
     ]
-    best = _least_squares({n: median(of_n) for n, of_n in costs.items()}, coherency)
+    best = _least_squares({n: median(of_n) for n, of_n in costs.items()}, coherency=coherency)
     speedups = {n: (n / _n_cost(n, best), [n / _n_cost(n, fit) for fit in fits]) for n in range(1, max(costs) + 1)}
     return ScalingLaw(
         contention=_percentiles(best[0], [fit[0] for fit in fits], confidence),
@@ -248,7 +250,7 @@ def _n_cost(n: int, fit: tuple[float, float]) -> float:
     return 1 + fit[0] * (n - 1) + fit[1] * n * (n - 1)
 
 
-def _least_squares(costs: Mapping[int, float], coherency: bool) -> tuple[float, float]:
+def _least_squares(costs: Mapping[int, float], *, coherency: bool) -> tuple[float, float]:
     """Return contention and coherency, neither negative."""
     rows = [((n - 1) / (n * cost), (n - 1) / cost, 1 - 1 / (n * cost)) for n, cost in costs.items()]
     aa, ab, bb = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))

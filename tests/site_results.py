@@ -48,7 +48,14 @@ def write_result(
     facts: Mapping[str, str] | None = None,
 ) -> Path:
     """Let asv write a result file; a combination of parameters without a figure is one that failed."""
-    of_machine = {"machine": machine, "cpu": cpu, "num_cpu": str(n_cpus), "arch": "x86_64", "os": "Linux", "ram": "24GB"}
+    of_machine = {
+        "machine": machine,
+        "cpu": cpu,
+        "num_cpu": str(n_cpus),
+        "arch": "x86_64",
+        "os": "Linux",
+        "ram": "24GB",
+    }
     of_machine |= facts or {}
     write_json(str(directory / machine / "machine.json"), of_machine, Machine.api_version)
     environment = "-".join([f"set{n_cpus}", *(library + version for library, version in sorted(versions.items()))])
@@ -58,9 +65,7 @@ def write_result(
         of_machine | {"python": "3.11"} | dict(versions), dict(versions), commit, date, "3.11", environment, {}
     )
     for benchmark, values in figures.items():
-        params = [
-            [_shown(value) for value in dict.fromkeys(column)] for column in zip(*values, strict=True)
-        ]
+        params = [[_shown(value) for value in dict.fromkeys(column)] for column in zip(*values, strict=True)]
         known = {tuple(_shown(value) for value in key): timings for key, timings in values.items()}
         samples = [known.get(key) for key in itertools.product(*params)]
         outcome = BenchmarkResult(
@@ -184,7 +189,9 @@ def _of_every_kind() -> Figures:
     return {
         COST_RATIO: costs | floors | pools,
         THROUGHPUT: {("forest", "pool", ROWS, BATCH, PROCESSES): spread(0.16)},
-        SCALING: {("forest", n): spread((1 + 0.04 * (n - 1) + 0.003 * n * (n - 1)) / n, 0.05) for n in (1, 2, 4, 8, 16)},
+        SCALING: {
+            ("forest", n): spread((1 + 0.04 * (n - 1) + 0.003 * n * (n - 1)) / n, 0.05) for n in (1, 2, 4, 8, 16)
+        },
         DISPATCH: {("serial",): spread(3e-5), ("process",): spread(2e-4), ("pool",): spread(1e-3)},
         START_UP: {("forkserver",): [2.5, 2.7], ("spawn",): [3.0, 3.2]},
         MEMORY: {("forest", "serial"): [8e7], ("forest", "process"): [2.5e8]},

@@ -19,7 +19,11 @@ from infbench.stats import Estimate
 
 COMMITS = [letter * 40 for letter in "abcde"]
 FACTOR = st.floats(1.0, 5.0)
-RATIO = st.lists(st.floats(0.05, 20.0), min_size=3, max_size=3).map(sorted).map(lambda bounds: Estimate(bounds[1], bounds[0], bounds[2]))
+RATIO = (
+    st.lists(st.floats(0.05, 20.0), min_size=3, max_size=3)
+    .map(sorted)
+    .map(lambda bounds: Estimate(bounds[1], bounds[0], bounds[2]))
+)
 NOISE = st.builds(Noise, floor=FACTOR, repeat=st.none() | FACTOR)
 
 
@@ -84,7 +88,9 @@ def test_serial_time_is_told_once_however_many_runners_there_are(tmp_path):
     for release, factor in (("1.8.0", 1.0), ("1.9.1", 2.0)):
         figures = paired("forest", 0.1 * factor, 0.06 * factor)
         more = {
-            benchmark: {(model, "pool", *rest): value for (model, runner, *rest), value in values.items() if runner != "serial"}
+            benchmark: {
+                (model, "pool", *rest): value for (model, runner, *rest), value in values.items() if runner != "serial"
+            }
             for benchmark, values in figures.items()
         }
         write_result(tmp_path, together(figures, more), versions=versions_of(release), commit=COMMITS[0], date=1)
@@ -97,7 +103,10 @@ def test_without_a_noise_floor_or_an_interval_nothing_is_a_change(tmp_path):
         figures = paired("forest", 0.1 * factor, 0.06 * factor)
         write_result(
             tmp_path / "floor",
-            {name: {key: value for key, value in values.items() if key[1] != "serial"} for name, values in figures.items()},
+            {
+                name: {key: value for key, value in values.items() if key[1] != "serial"}
+                for name, values in figures.items()
+            },
             versions=versions_of(release),
             commit=COMMITS[0],
             date=1,
@@ -147,7 +156,9 @@ def test_nothing_within_the_noise_is_a_change_and_no_interval_that_reaches_into_
 def test_the_way_back_is_the_opposite_change(ratio, noise):
     opposite = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
     outcome = judge(ratio, noise)
-    close = any(math.isclose(edge, noise.floor, rel_tol=1e-9) for edge in (ratio.low, 1 / ratio.high, ratio.high, 1 / ratio.low))
+    close = any(
+        math.isclose(edge, noise.floor, rel_tol=1e-9) for edge in (ratio.low, 1 / ratio.high, ratio.high, 1 / ratio.low)
+    )
     size = max(ratio.value, 1 / ratio.value)
     if not close and not math.isclose(size, noise.factor, rel_tol=1e-9):
         assert judge(ratio.inverse(), noise) == opposite.get(outcome, outcome)
@@ -170,7 +181,8 @@ def test_repetitions_that_agree_have_no_noise_whatever_was_measured(times):
 
 def test_repeat_noise_grows_with_how_far_repetitions_lie_apart():
     noises = [
-        repeat_noise(point(0.1, 0.1, apart if index % 2 else 1 / apart) for index in range(8)) for apart in (1.05, 1.2, 1.5)
+        repeat_noise(point(0.1, 0.1, apart if index % 2 else 1 / apart) for index in range(8))
+        for apart in (1.05, 1.2, 1.5)
     ]
     assert 1.05 < noises[0] < noises[1] < noises[2]
     assert repeat_noise([point(0.1, 0.1, 1.2)] * 3) is None

@@ -67,6 +67,7 @@ MAY_EXIT = {"infbench.cli", "infbench.__main__", "infbench.runners.template"}
 HEAVY = {
     "asv",
     "asv_runner",
+    "jinja2",
     "joblib",
     "numpy",
     "pandas",

@@ -21,8 +21,9 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 
 pytest.importorskip("asv", reason="asv comes with the bench extra")
-playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright comes with the test extra")
+pytest.importorskip("playwright", reason="Playwright comes with the test extra")
 
+from playwright.sync_api import sync_playwright
 from site_results import GOLDEN, RELEASES, paired, together, versions_of, write_benchmarks, write_golden, write_result
 
 from infbench.site import publisher
@@ -56,7 +57,7 @@ def browser():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    with playwright_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
         yield browser
         browser.close()
@@ -171,7 +172,8 @@ def read_chart(page, section, number=0):
             });
             const [[zero, bottom], [most, top]] = [ticks[0], ticks[ticks.length - 1]];
             const value = (y) => zero + (bottom - y) / (bottom - top) * (most - zero);
-            return [...chart.querySelectorAll(".series")].map((series) => [...series.querySelectorAll(".mark")].map((mark) => {
+            const marks = (series) => [...series.querySelectorAll(".mark")];
+            return [...chart.querySelectorAll(".series")].map((series) => marks(series).map((mark) => {
                 const whisker = mark.querySelector(".whisker");
                 const shape = [...mark.children].find((child) => child !== whisker);
                 return [value(middle(shape)), whisker && value(box(whisker).bottom), whisker && value(box(whisker).top),
@@ -185,8 +187,13 @@ def read_chart(page, section, number=0):
 def labels(page, section, number=0):
     """Return what stands below the places of a chart, from left to right: a list for each row of labels."""
     rows = page.evaluate(
-        """([section, number]) => [...document.querySelectorAll(`#${section} figure`)[number].querySelectorAll(".tick.x")]
-            .map((text) => [Math.round(text.getBoundingClientRect().top), text.getBoundingClientRect().left, text.textContent])""",
+        """([section, number]) => {
+            const figure = document.querySelectorAll(`#${section} figure`)[number];
+            return [...figure.querySelectorAll(".tick.x")].map((text) => {
+                const box = text.getBoundingClientRect();
+                return [Math.round(box.top), box.left, text.textContent];
+            });
+        }""",
         [section, number],
     )
     ordered = sorted(rows, key=lambda row: (row[0], row[1]))
@@ -215,7 +222,8 @@ def test_charts_by_release_show_what_is_stored(reference, visit, model, runner):
     costs, times = stored(results, COST), stored(results, TIME)
     workload = tuple(page.input_value(f"#choice-{key}") for key in ("rows", "batch", "processes"))
     releases = sorted(
-        {key[:3] for key in costs if key[3:] == (model, runner, *workload)}, key=lambda key: [int(n) for n in key[0].split(".")]
+        {key[:3] for key in costs if key[3:] == (model, runner, *workload)},
+        key=lambda key: [int(n) for n in key[0].split(".")],
     )
     assert len(releases) >= 8
     assert labels(page, "releases")[0] == [release for release, _, _ in releases]
@@ -240,7 +248,9 @@ def test_chart_by_commit_shows_what_is_stored(golden, visit):
     assert labels(page, "commits")[0] == [commit[:8] for commit in commits[:4]]
     _, parallel = read_chart(page, "commits", 0)
     key = ("forest", "process", "8000", "1000", "2")
-    assert close([point[0] for point in parallel], [expected[("1.9.1", commit, "2", *key)][0] for commit in commits[:4]])
+    assert close(
+        [point[0] for point in parallel], [expected[("1.9.1", commit, "2", *key)][0] for commit in commits[:4]]
+    )
     rows = table(page, "commits")
     assert [row[0] for row in rows] == [commit[:8] for commit in reversed(commits[:4])]
     assert [row[-1] for row in rows] == list(reversed(SUBJECTS[:4]))
@@ -330,7 +340,9 @@ def test_golden_results_give_exactly_the_planted_table(golden, visit):
             assert moved[0] == f"scikit-learn {before} → {after}"
     page.select_option("#choice-show", "worse")
     settle(page)
-    assert [row[1].split("\n")[0] for row in table(page, "changes")] == ["▼ worse"] * sum(row[5] == "worse" for row in GOLDEN)
+    assert [row[1].split("\n")[0] for row in table(page, "changes")] == ["▼ worse"] * sum(
+        row[5] == "worse" for row in GOLDEN
+    )
     page.select_option("#choice-show", "inconclusive")
     settle(page)
     assert {row[0].split(":")[0] for row in table(page, "changes")} == {"shaky"}
@@ -377,11 +389,13 @@ def test_what_does_not_exist_or_was_not_measured_is_said(golden, visit):
     address = at(root / "html" / "speedup")
     page = visit(address, machine="alpha (2 × a CPU)", model="no_such_model")
     assert "There is no model “no_such_model” here." in page.inner_text("#status")
-    page = visit(address, machine="alpha (2 × a CPU)", model="forest", runner="pool", rows="64000", batch="1000", processes="2")
+    page = visit(
+        address, machine="alpha (2 × a CPU)", model="forest", runner="pool", rows="64000", batch="1000", processes="2"
+    )
     assert page.inner_text("#status").startswith("Not measured together: runner pool")
     assert page.input_value("#choice-runner") == "pool"
     page = visit(address, machine="alpha (2 × a CPU)", model="forest", runner="pool", libraries="1.5.2")
-    assert page.inner_text("#verdict .answer").startswith("~Not measured") or "Not measured" in page.inner_text("#verdict .answer")
+    assert "Not measured" in page.inner_text("#verdict .answer")
 
 
 @pytest.fixture
@@ -424,7 +438,9 @@ def test_script_in_every_string_of_a_result_is_inert(tmp_path, visit):
         evil = EVIL + release
         figures = together(paired(evil, 0.1 * (position + 1), 0.06), paired("forest", 0.1, 0.06))
         for values in figures.values():
-            values |= {(model, EVIL, *rest): value for (model, runner, *rest), value in values.items() if runner != "serial"}
+            values |= {
+                (model, EVIL, *rest): value for (model, runner, *rest), value in values.items() if runner != "serial"
+            }
         path = write_result(results, figures, versions=versions_of(release), commit=f"{position}" * 40, date=1)
         content = json.loads(path.read_text())
         content["params"] |= {key: EVIL + value for key, value in content["params"].items()}
@@ -456,7 +472,8 @@ def test_script_in_every_string_of_a_result_is_inert(tmp_path, visit):
 
 LOOK = """() => {
     const seen = (color) => { const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number); return {r, g, b, a}; };
-    const luminance = ({r, g, b}) => [r, g, b].map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    const linear = (v) => v <= 0.04045 * 255 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+    const luminance = ({r, g, b}) => [r, g, b].map(linear)
         .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
     const behind = (element) => {
         for (let one = element; one; one = one.parentElement) {
@@ -510,10 +527,15 @@ def test_everything_can_be_reached_and_read_with_the_keyboard(golden, visit):
     reached = []
     for _ in range(80):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label') || ''"))
+        reached.append(
+            page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label') || ''")
+        )
     for name in ("machine", "model", "rows", "batch", "runner", "processes", "libraries", "show"):
         assert f"choice-{name}" in reached
-    assert len({name for name in reached if "The table has the same figures" in name}) == page.locator("figure svg[role=img]").count()
+    assert (
+        len({name for name in reached if "The table has the same figures" in name})
+        == page.locator("figure svg[role=img]").count()
+    )
     page.focus("#choice-model")
     page.keyboard.press("ArrowUp")
     settle(page)
@@ -539,7 +561,12 @@ def test_eight_releases_and_ten_commits_are_a_light_page(tmp_path):
     figures = together(
         *(
             {
-                name: {(model, runner, rows, *rest): value for (model, _, _, *rest), value in values.items() for runner in runners for rows in (1_000, 8_000)}
+                name: {
+                    (model, runner, rows, *rest): value
+                    for (model, _, _, *rest), value in values.items()
+                    for runner in runners
+                    for rows in (1_000, 8_000)
+                }
                 for name, values in paired("model", 0.1, 0.06).items()
             }
             for model in ("random_forest", "hist_gradient_boosting", "logistic_regression")
@@ -551,8 +578,12 @@ def test_eight_releases_and_ten_commits_are_a_light_page(tmp_path):
         write_result(tmp_path / "results", figures, versions=versions, commit=f"{number}" * 40, date=number)
     write_benchmarks(tmp_path / "results")
     publisher.write_page(tmp_path / "speedup", load_runs(tmp_path / "results"), project="p", subjects={})
-    sizes = {path.relative_to(tmp_path / "speedup"): path.stat().st_size for path in (tmp_path / "speedup").rglob("*.*")}
-    loaded = [size for path, size in sizes.items() if path.parts[0] != "data" and path.suffix in {".html", ".js", ".css"}]
+    sizes = {
+        path.relative_to(tmp_path / "speedup"): path.stat().st_size for path in (tmp_path / "speedup").rglob("*.*")
+    }
+    loaded = [
+        size for path, size in sizes.items() if path.parts[0] != "data" and path.suffix in {".html", ".js", ".css"}
+    ]
     parts = [size for path, size in sizes.items() if path.parts[0] == "data"]
     assert sum(loaded) + sum(parts) < 300_000 * math.ceil(len(parts) / 2)
     assert sum(loaded) + max(parts) < 300_000

@@ -184,7 +184,9 @@ def test_quotient_is_no_surer_than_either_side_and_turns_round_with_them(above, 
 @given(ESTIMATE)
 def test_quotient_with_something_exact_only_scales(estimate):
     ratio = quotient(estimate, Estimate(2.0, 2.0, 2.0))
-    assert [ratio.value, ratio.low, ratio.high] == pytest.approx([estimate.value / 2, estimate.low / 2, estimate.high / 2])
+    assert [ratio.value, ratio.low, ratio.high] == pytest.approx(
+        [estimate.value / 2, estimate.low / 2, estimate.high / 2]
+    )
 
 
 @pytest.mark.parametrize("extreme", [Estimate(1.0, 0.0, math.inf), Estimate(1e300, 1e-300, 1e305)])
@@ -208,7 +210,10 @@ def test_from_break_even_on_every_number_of_rows_wins(wins):
 def costs_of(contention, coherency, counts=(1, 2, 4, 8, 16), spread=0.0):
     generator = random.Random(0)
     return {
-        n: [(1 + contention * (n - 1) + coherency * n * (n - 1)) / n * generator.lognormvariate(0, spread) for _ in range(9)]
+        n: [
+            (1 + contention * (n - 1) + coherency * n * (n - 1)) / n * generator.lognormvariate(0, spread)
+            for _ in range(9)
+        ]
         for n in counts
     }
 

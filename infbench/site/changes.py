@@ -248,7 +248,14 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
 
 
 def compare(
-    kind: str, before: Measured, after: Measured, key: _Key, quantity: Quantity, repeats: Repeats, skipped: int = 0
+    before: Measured,
+    after: Measured,
+    key: _Key,
+    quantity: Quantity,
+    repeats: Repeats,
+    *,
+    kind: str = "release",
+    skipped: int = 0,
 ) -> Step | None:
     """Return the step of one quantity from one run to another, None where either lacks it."""
     ends = _figure(before, key, quantity), _figure(after, key, quantity)
@@ -260,8 +267,11 @@ def compare(
     outcome = judge(ratio, noise)
     meaning, reason = Meaning.NEITHER, ""
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
-        times = [compare(kind, before, after, key, time, repeats) for time in (Quantity.SERIAL, Quantity.PARALLEL)]
-        meaning, reason = _meaning_of_speedup(outcome, *(time and time.outcome for time in times))
+        serial = compare(before, after, key, Quantity.SERIAL, repeats)
+        parallel = compare(before, after, key, Quantity.PARALLEL, repeats)
+        meaning, reason = _meaning_of_speedup(
+            outcome, None if serial is None else serial.outcome, None if parallel is None else parallel.outcome
+        )
     elif outcome in _OPPOSITE:
         meaning = Meaning.WORSE if outcome == Outcome.HIGHER else Meaning.BETTER
     return Step(
@@ -299,7 +309,7 @@ def _steps_on_one(measured: list[Measured]) -> Iterator[Step]:
             pairs = [("release", *pair) for pair in _release_pairs(sets, members)]
             pairs += [("commit", *pair) for group in of_set.values() for pair in _commit_pairs(group, members)]
             for kind, before, after, skipped in pairs:
-                step = compare(kind, before, after, key, quantity, repeats, skipped)
+                step = compare(before, after, key, quantity, repeats, kind=kind, skipped=skipped)
                 assert step is not None
                 yield step
 

@@ -93,9 +93,7 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
             {"label": label, "versions": dict(release_set.versions)}
             for label, release_set in zip(_labels(sets), sets, strict=True)
         ],
-        "commits": [
-            {"hash": run.commit, "date": run.date, "subject": subjects.get(run.commit, "")} for run in commits
-        ],
+        "commits": [{"hash": run.commit, "date": run.date, "subject": subjects.get(run.commit, "")} for run in commits],
     }
     return Page(catalog, parts)
 
@@ -186,8 +184,10 @@ class _View:
         compared = _commit_to_compare(members)
         by_set: dict[ReleaseSet, int] = {}
         for position, one in enumerate(members):
-            if one.run.release_set not in by_set or one.run.commit == compared or (
-                members[by_set[one.run.release_set]].run.commit != compared
+            if (
+                one.run.release_set not in by_set
+                or one.run.commit == compared
+                or (members[by_set[one.run.release_set]].run.commit != compared)
             ):
                 by_set[one.run.release_set] = position
         ordered = sorted(by_set, key=lambda release_set: release_set.order)
@@ -229,9 +229,7 @@ class _View:
         return {
             other.n_samples: point
             for (other, name), point in sorted(self._points[release_set].items())
-            if name == runner
-            and other._replace(n_samples=workload.n_samples) == workload
-            and point.speedup is not None
+            if name == runner and other._replace(n_samples=workload.n_samples) == workload and point.speedup is not None
         }
 
     def _verdicts(self, model: str, release_set: ReleaseSet) -> Iterator[Json]:
@@ -268,7 +266,7 @@ class _View:
         if not common:
             return ""
         ends = before[common[-1].run.commit], common[-1]
-        steps = [compare("release", *ends, key, quantity, self._repeats) for quantity in Quantity]
+        steps = [compare(*ends, key, quantity, self._repeats) for quantity in Quantity]
         told = words.since([step for step in steps if step is not None], f"scikit-learn {oldest.label}")
         changes = [step for step in self._told_steps(key)["release"] if step.is_change]
         changes = [step for step in changes if step.release_sets[1].order <= release_set.order]
@@ -317,7 +315,7 @@ class _View:
                         *_flat(point.speedup),
                         _rounded(point.efficiency(workload.n_processes)),
                         int(point.paired),
-                        *(value for figure in extra for value in _flat(figure and figure.estimate)),
+                        *(value for figure in extra for value in _flat(None if figure is None else figure.estimate)),
                     ]
                 )
             yield {
@@ -379,9 +377,7 @@ def _commit_to_compare(members: Sequence[Measured]) -> str:
 
 
 def _runner_notes(figures: Mapping[tuple[Any, ...], Figure]) -> str:
-    started = [
-        f"{key[1]} {words.duration(figure.estimate)}" for key, figure in figures.items() if key[0] == START_UP
-    ]
+    started = [f"{key[1]} {words.duration(figure.estimate)}" for key, figure in figures.items() if key[0] == START_UP]
     notes = ["Per call: seconds for two batches of a model that costs nothing."]
     notes.append(
         f"Start-up: from nothing to the first answer, measured for {SCALING_RUNNER}, by start method: "

@@ -72,7 +72,9 @@ def write_page(directory: Path, runs: Sequence[Run], *, project: str, subjects: 
     template = Environment(autoescape=True).from_string((_TEMPLATES / "index.html").read_text(encoding="utf-8"))
     texts = {
         "index.html": template.render(project=project, catalog=page.catalog) + "\n",
-        **{name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("charts.js", "speedup.js", "speedup.css")},
+        **{
+            name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("charts.js", "speedup.js", "speedup.css")
+        },
         **{f"data/{name}.js": _as_script(name, part) for name, part in page.parts.items()},
     }
     for name, table in (("figures", figures_table(runs)), ("changes", steps_table(steps))):

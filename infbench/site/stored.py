@@ -162,9 +162,7 @@ def _run_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> Run:
     )
 
 
-def _figures_of(
-    result: Any, benchmark_versions: Mapping[str, Any] | None
-) -> Iterator[tuple[tuple[Any, ...], Figure]]:
+def _figures_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> Iterator[tuple[tuple[Any, ...], Figure]]:
     for benchmark in result.get_all_result_keys():
         names = PARAMETERS.get(benchmark)
         params = result.get_result_params(benchmark)
@@ -185,8 +183,10 @@ def _figures_of(
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 continue
             try:
-                key = tuple(int(text) if name.startswith("n_") or name == "batch_size" else _text(text)
-                            for name, text in zip(names, values, strict=True))
+                key = tuple(
+                    int(text) if name.startswith("n_") or name == "batch_size" else _text(text)
+                    for name, text in zip(names, values, strict=True)
+                )
             except ValueError:
                 continue
             yield (benchmark, *key), Figure(_estimate(float(value), stats or {}), tuple(samples or ()))

@@ -128,8 +128,8 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
             text = f"{in_batches} loses with every number of rows measured: at best it is {gain}, with {_rows(best)} "
             text += f"({evidence})."
     elif judged[best].paired:
-        text = f"{only if alone else f'{in_batches}, with {_rows(best)}, '}{who + ' ' if alone else ''}is {gain} ({evidence}): "
-        text += "that does not stand out of the noise."
+        subject = f"{only}{who}" if alone else f"{in_batches}, with {_rows(best)},"
+        text = f"{subject} is {gain} ({evidence}): that does not stand out of the noise."
     else:
         text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
     return Verdict(answer, text, start)
@@ -265,8 +265,8 @@ def scaling(
         at = sqrt(max(1 - usl.contention.value, 0.0) / usl.coherency.value)
         peak = f" and would be fastest with {at:.0f} processes" if at > 1 else ""
     return (
-        f"{most} Amdahl's law puts the serial share at {_share(amdahl.contention)}; the Universal Scalability Law finds "
-        f"contention {_share(usl.contention)}, coherency {usl.coherency.value:.2g} ({usl.coherency.low:.2g} to "
+        f"{most} Amdahl's law puts the serial share at {_share(amdahl.contention)}; the Universal Scalability Law "
+        f"finds contention {_share(usl.contention)}, coherency {usl.coherency.value:.2g} ({usl.coherency.low:.2g} to "
         f"{usl.coherency.high:.2g}){peak}."
     )
 
@@ -301,7 +301,9 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
     ]
     rest = len(points) - len(judged)
     tally = f" Of {_counted(len(judged), 'size')} measured in pairs, {listed(counts)}." if judged else ""
-    apart = f" {number(rest)} {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
+    apart = (
+        f" {number(rest)} {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
+    )
     return (
         f"Efficiency is highest, {_speedup(points[best]).value / n_processes:.0%}, with {_rows(best[0])} in batches of "
         f"{number(best[1])}.{tally}{apart}"
