@@ -45,9 +45,8 @@ CONFIGURATION = {
 }
 SUBJECTS = ["Begin", "Hand out rows <b>faster</b>", "Rename", "Copy everything twice", "Move to another machine"]
 
-pytestmark = pytest.mark.leaves_behind(
-    "files", "descriptors", reason="the browser, which all tests of this module share, keeps its profile and its pipes"
-)
+# The browser, which all tests here share, starts helpers and opens files when it likes; it takes them along at its end.
+pytestmark = pytest.mark.leaves_behind("processes", "files", "descriptors", reason="the browser outlives each test")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from math import isinf, sqrt
 
@@ -45,6 +46,11 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def two_places(value: float) -> str:
+    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do."""
+    return str(Decimal(float(f"{value:.4g}")).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
 def listed(items: Sequence[str]) -> str:
     """Join words: ``"a, b and c"``."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
@@ -59,7 +65,7 @@ def interval(estimate: Estimate) -> str:
     """Return the interval in words."""
     if isinf(estimate.high) or estimate.low <= 0:
         return "interval unknown"
-    return f"99 % interval {estimate.low:.2f} to {estimate.high:.2f}"
+    return f"99 % interval {two_places(estimate.low)} to {two_places(estimate.high)}"
 
 
 def wins(point: Point) -> bool | None:
@@ -109,7 +115,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     alone = len(judged) == 1
     who = f"{runner} (n_processes={n_processes})"
     sizes = f"{_rows(best)} in batches of {number(batch_size)}"
-    gain = f"{speedup.value:.2f} times as fast as one process"
+    gain = f"{two_places(speedup.value)} times as fast as one process"
     evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {speedup.value / n_processes:.0%}"
     only = f"With {sizes}, the only number of rows measured{' in pairs' if judged[best].paired else ''}, "
     in_batches = f"In batches of {number(batch_size)} rows, {who}"
@@ -147,7 +153,7 @@ def _speedup(point: Point) -> Estimate:
 def _floor(point: Point) -> str:
     if point.noise_floor is None or isinf(point.noise_floor.high):
         return "; noise floor unknown" if point.paired else "; from times of separate processes"
-    return f"; noise floor {point.noise_floor.low:.2f} to {point.noise_floor.high:.2f}"
+    return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}"
 
 
 def _not_below(start: int, outcomes: Mapping[int, bool | None]) -> str:
@@ -161,8 +167,8 @@ def factor(step: Step) -> str:
     """Say the size and the direction of a step: ``"1.65 times faster"``."""
     up = step.ratio.value > 1
     if step.quantity == Quantity.SPEEDUP:
-        return f"{step.size:.2f} times {'higher' if up else 'lower'}"
-    return f"{step.size:.2f} times {'slower' if up else 'faster'}"
+        return f"{two_places(step.size)} times {'higher' if up else 'lower'}"
+    return f"{two_places(step.size)} times {'slower' if up else 'faster'}"
 
 
 def outcome_of(step: Step) -> str:
@@ -252,7 +258,7 @@ def scaling(
     """
     best = max(speedups, key=lambda n_processes: speedups[n_processes].value)
     most = (
-        f"The highest speedup is {speedups[best].value:.2f}, with n_processes={best}: efficiency "
+        f"The highest speedup is {two_places(speedups[best].value)}, with n_processes={best}: efficiency "
         f"{speedups[best].value / best:.0%}."
     )
     if amdahl is None or usl is None:
@@ -325,9 +331,9 @@ def runners(points: Mapping[str, Point]) -> str:
     if not rated:
         return "No runner's speedup was measured."
     name, speedup = rated[0]
-    first = f"{name} is fastest, {speedup.value:.2f} times one process ({interval(speedup)})"
+    first = f"{name} is fastest, {two_places(speedup.value)} times one process ({interval(speedup)})"
     if len(rated) == 1:
-        return f"Only {name} was measured: {speedup.value:.2f} times one process ({interval(speedup)})."
+        return f"Only {name} was measured: {two_places(speedup.value)} times one process ({interval(speedup)})."
     other, next_ = rated[1]
     apart = "" if speedup.low > next_.high else ", though their intervals overlap"
-    return f"{first}; next comes {other} with {next_.value:.2f}{apart}."
+    return f"{first}; next comes {other} with {two_places(next_.value)}{apart}."

@@ -4,8 +4,14 @@
 
 const charts = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const CHARACTER = 6.3; // pixels of one at the size of the labels, on the wide side
   const LINE = 15;
+
+  const ruler = document.createElement("canvas").getContext("2d");
+  /* The width of the widest of some texts, in pixels. */
+  function widest(texts, size = 11.5) {
+    ruler.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+    return Math.max(0, ...texts.map((text) => ruler.measureText(text).width));
+  }
 
   function node(namespace, tag, attributes, children) {
     const element = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
@@ -29,9 +35,12 @@ const charts = (() => {
   }
 
   const SHAPES = {
-    circle: (x, y) => svg("circle", { cx: x, cy: y, r: 4 }),
-    square: (x, y) => svg("rect", { x: x - 3.8, y: y - 3.8, width: 7.6, height: 7.6 }),
-    diamond: (x, y) => svg("path", { d: `M${x} ${y - 5.4}l5.4 5.4l-5.4 5.4l-5.4 -5.4z` }),
+    circle: (x, y, size = 4) => svg("circle", { cx: x, cy: y, r: size }),
+    square: (x, y, size = 4) => svg("rect", { x: x - size * 0.95, y: y - size * 0.95, width: size * 1.9, height: size * 1.9 }),
+    diamond: (x, y, size = 4) => {
+      const r = size * 1.35;
+      return svg("path", { d: `M${x} ${y - r}l${r} ${r}l${-r} ${r}l${-r} ${-r}z` });
+    },
   };
 
   /* Lets a pointer, or the arrow keys, walk over the points and read them. `stops` are {x, text}, from left to right. */
@@ -97,14 +106,14 @@ const charts = (() => {
     ].filter((value) => typeof value === "number");
     const marks = ticks(Math.max(...every, 1e-9) * 1.04, 5);
     const most = marks[marks.length - 1];
-    const wordy = Math.max(...heads.map((head) => head.length), 0);
-    const left = Math.max(...marks.map((mark) => format(mark).length), wordy) * CHARACTER + 14;
+    const left = widest([...marks.map(format), ...heads]) + 14;
     const [right, top] = [18, 26];
     const height = spec.height + heads.length * LINE + 14;
     const bottom = top + spec.height - 26;
     const first = Math.min(...places.map((place) => place.at));
     const span = Math.max(...places.map((place) => place.at)) - first;
-    const inset = Math.min(34, (width - left - right) / (2 * places.length));
+    const label = widest(places.flatMap((place) => place.short || place.rows)) / 2;
+    const inset = Math.min(34, Math.max(label, (width - left - right) / (2 * places.length)));
     const x = (at) => left + inset + (span ? (at - first) / span : 0.5) * (width - left - right - 2 * inset);
     const y = (value) => bottom - (value / most) * (bottom - top);
     const chart = frame(figure, spec.label, width, height);
@@ -117,9 +126,10 @@ const charts = (() => {
 
     // Labels that would run into each other are shortened, and then thinned out.
     const slot = places.length > 1 ? (width - left - right - 2 * inset) / (places.length - 1) : width;
-    const longest = (key) => Math.max(...places.flatMap((place) => (place[key] || place.rows).map((text) => text.length)));
-    const key = longest("rows") * CHARACTER + 4 <= slot ? "rows" : "short";
-    const each = Math.max(1, Math.ceil((longest(key) * CHARACTER + 4) / slot));
+    const needed = (key) => widest(places.flatMap((place) => place[key] || place.rows)) + 4;
+    const key = needed("rows") <= slot ? "rows" : "short";
+    const each = Math.max(1, Math.ceil(needed(key) / slot));
+    const dense = slot < 16;
     heads.forEach((head, row) => {
       const line = bottom + 21 + row * LINE;
       chart.append(svg("text", { class: "tick head", x: left - 8, y: line, "text-anchor": "end" }, head));
@@ -150,7 +160,7 @@ const charts = (() => {
     }
     spec.series.forEach((one, position) => {
       // Side by side where several are measured at one place, or their intervals would hide each other.
-      const shift = spec.series.length > 1 ? (position - (spec.series.length - 1) / 2) * 7 : 0;
+      const shift = spec.series.length > 1 ? (position - (spec.series.length - 1) / 2) * (dense ? 0 : 7) : 0;
       const group = svg("g", { class: `series ${one.class}` });
       let path = "";
       one.points.forEach((point, i) => {
@@ -162,8 +172,9 @@ const charts = (() => {
         const [value, low, high, hollow] = point;
         const at = x(places[i].at) + shift;
         const mark = svg("g", { class: hollow ? "mark hollow" : "mark" });
-        if (low !== null) mark.append(svg("path", { class: "whisker", d: `M${at - 3} ${y(low)}h6m-3 0V${y(high)}m-3 0h6` }));
-        mark.append(SHAPES[one.shape](at, y(value)));
+        const cap = dense ? 0 : 3;
+        if (low !== null) mark.append(svg("path", { class: "whisker", d: `M${at - cap} ${y(low)}h${2 * cap}m${-cap} 0V${y(high)}m${-cap} 0h${2 * cap}` }));
+        mark.append(SHAPES[one.shape](at, y(value), dense ? 2 : 4));
         group.append(mark);
       });
       chart.append(group);
@@ -177,7 +188,7 @@ const charts = (() => {
     const known = rows.flatMap((row) => [row.value, row.high, ...(row.band || [])]).filter((value) => typeof value === "number");
     const marks = ticks(Math.max(...known, spec.rule) * 1.02, width < 480 ? 4 : 6);
     const most = marks[marks.length - 1];
-    const left = Math.min(Math.max(...rows.map((row) => row.name.length)) * 7.2 + 14, width * 0.4);
+    const left = Math.min(widest(rows.map((row) => row.name), 13) + 14, width * 0.4);
     const [right, top, pitch] = [24, 30, 30];
     const bottom = top + rows.length * pitch;
     const x = (value) => left + (value / most) * (width - left - right);
@@ -205,7 +216,7 @@ const charts = (() => {
   /* A cell for each pair of sizes. columns, rows: sizes, ascending; cells: {row, column, share, lines, judged, wins} each. */
   function map(figure, spec) {
     const { width, columns, rows } = spec;
-    const left = Math.max(...rows.map((row) => row.length)) * CHARACTER + 16;
+    const left = widest([...rows, spec.rowTitle]) + 16;
     const [right, top] = [6, 44];
     const [wide, tall] = [Math.min(110, (width - left - right) / columns.length), 46];
     const chart = frame(figure, spec.label, width, top + rows.length * tall + 8);

@@ -159,13 +159,13 @@
         html("table", { "aria-label": caption }, html("thead", {}, head), html("tbody", {}, lines))));
   }
 
-  /* A section's sentence, then its charts beside its table. `plots` get a figure and its width. */
-  function fill(section, say, plots, tables, notes) {
+  /* A section's sentence, then its charts beside its table, or above a wide one. `plots` get a figure and its width. */
+  function fill(section, say, plots, tables, notes, layout = "pair") {
     const target = body(section);
     const figures = plots.map(() => html("figure", {}));
     target.replaceChildren(
       ...[sentence(say)].filter(Boolean),
-      html("div", { class: plots.length ? "pair" : "alone" },
+      html("div", { class: plots.length ? layout : "alone" },
         plots.length ? html("div", { class: "plots" }, figures) : null,
         html("div", { class: "tables" }, tables)),
       ...(notes ? [html("p", { class: "note" }, notes)] : []),
@@ -344,7 +344,7 @@
     const read = (i) => `${commit(rows[i]).hash.slice(0, 8)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
     const lines = rows.map((row) => [html("code", {}, commit(row).hash.slice(0, 8)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
     fill("commits", entry.say_commits[set], rows.length > 1 ? timeline("commit", rows, places, ["commit"], read) : [],
-      [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())]);
+      [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())], "", "stack");
   }
 
   let all = false;
