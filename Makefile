@@ -41,13 +41,20 @@ bench: .venv/.bench
 	exit $$failed
 
 # Not `asv preview`, which listens on every network interface.
-preview: .venv/.bench
+preview: .venv/.bench .asv/npm/.done
 	@$(ASV) publish
-	@echo 'Open http://127.0.0.1:$(PORT)/ in a browser; Ctrl-C ends this. Another port: make preview PORT=8081'
+	@echo 'Open http://127.0.0.1:$(PORT)/speedup/ in a browser; Ctrl-C ends this. Another port: make preview PORT=8081'
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory .asv/html $(PORT)
 
 gate: .venv/.bench
 	@$(BIN)/infbench gate --base '$(BASE)'
+
+# What asv's own pages load, so that they open without a network too. Without npm they stay as they are.
+.asv/npm/.done: npm/package.json npm/package-lock.json
+	@mkdir -p .asv/npm
+	@cp npm/package.json npm/package-lock.json .asv/npm/
+	@npm ci --prefix .asv/npm --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@ || \
+	echo "npm failed or is missing: asv's own pages will load their scripts from a network." >&2
 
 test: .venv/.test
 	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)

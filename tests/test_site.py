@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 pytest.importorskip("asv", reason="asv comes with the bench extra")
 
+import asv
 from site_results import RELEASES, paired, spread, together, versions_of, write_golden, write_result
 from test_asv_environment import PERMANENT
 
@@ -24,7 +26,7 @@ import benchmarks.common
 from benchmarks.cost_ratio import Scaling
 from infbench.errors import InfbenchError
 from infbench.models import make_model
-from infbench.site import page, points, publisher, raw, stored, words
+from infbench.site import page, points, publisher, raw, stock, stored, words
 from infbench.site.changes import find_steps
 from infbench.site.points import Measured, Point, Workload, points_of
 from infbench.site.stored import COST_RATIO, LATENCY, MEMORY, SCALING, START_UP, THROUGHPUT, load_runs
@@ -318,3 +320,22 @@ def test_wheel_holds_the_templates(tmp_path):
         names = archive.namelist()
     templates = ROOT / "infbench" / "site" / "templates"
     assert {str(path.relative_to(ROOT)) for path in templates.rglob("*") if path.is_file()} <= set(names)
+
+
+def test_asvs_own_page_loads_from_beside_it_what_packages_have(tmp_path):
+    source = Path(asv.__file__).parent / "www" / "index.html"
+    index = tmp_path / "index.html"
+    shutil.copy(source, index)
+    modules = tmp_path / "node_modules"
+    assert len(stock.take_along(index, modules)) == len(stock._PACKAGED)  # nothing is installed
+    assert index.read_text() == source.read_text()
+    for path in stock._PACKAGED.values():
+        (modules / path).parent.mkdir(parents=True, exist_ok=True)
+        (modules / path).write_text(path)
+    assert stock.take_along(index, modules) == []
+    loaded = re.findall(r"<(?:script|link)\b[^>]*?\b(?:src|href)=\"([^\"]+)\"[^>]*>", index.read_text())
+    assert not [address for address in loaded if "//" in address]
+    assert "integrity" not in index.read_text()
+    for name, path in stock._PACKAGED.items():
+        assert f"vendor/{name}" in loaded
+        assert (tmp_path / "vendor" / name).read_text() == path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import itertools
@@ -26,7 +27,7 @@ pytest.importorskip("playwright", reason="Playwright comes with the test extra")
 from playwright.sync_api import sync_playwright
 from site_results import GOLDEN, RELEASES, paired, together, versions_of, write_benchmarks, write_golden, write_result
 
-from infbench.site import publisher
+from infbench.site import publisher, stock
 from infbench.site.stored import load_runs
 
 ROOT = Path(__file__).parents[1]
@@ -238,6 +239,8 @@ def test_charts_by_release_show_what_is_stored(reference, visit, model, runner):
         assert close([point[part] for point in speedup], [one[part] for one in expected])
     rows = table(page, "releases")
     assert [row[5] for row in rows] == [f"{float(f'{value:.4g}'):.2f}" for value, _, _ in expected]
+    shown = [[float(bound) for bound in row[6].split(" to ")] for row in rows]
+    assert shown == [pytest.approx([low, high], abs=0.006) for _, low, high in expected]
 
 
 def test_chart_by_commit_shows_what_is_stored(golden, visit):
@@ -324,7 +327,9 @@ def test_golden_results_give_exactly_the_planted_table(golden, visit):
     assert len(shown) == len(GOLDEN)
     marks = {"worse": "▼ worse", "better": "▲ better", "neither": "● neither"}
     for row, (kind, model, quantity, before, after, meaning, size, skipped, reason) in zip(shown, GOLDEN, strict=True):
-        what, change, shown_size, *_, step, moved = row
+        what, change, shown_size, (interval,), *_, step, moved = row
+        low, high = map(float, interval.split(" to "))
+        assert 1.03 < low < float(shown_size[0]) < high  # outside of the planted noise floor
         assert what[0] == f"{model}: {quantity}"
         assert change[0] == marks[meaning]
         assert change[1].endswith(reason)
@@ -397,22 +402,30 @@ def test_what_does_not_exist_or_was_not_measured_is_said(golden, visit):
     assert "Not measured" in page.inner_text("#verdict .answer")
 
 
-@pytest.fixture
-def served(golden):
-    """Serve the site on the loopback address."""
-    root, _ = golden
+@contextlib.contextmanager
+def serving(directory):
+    """Serve a directory on the loopback address."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):
             pass
 
-    handler = functools.partial(Quiet, directory=str(root / "html"))
+    handler = functools.partial(Quiet, directory=str(directory))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def served(golden):
+    root, _ = golden
+    with serving(root / "html") as address:
+        yield address
 
 
 def test_page_works_from_any_server_and_asvs_navigation_leads_to_it(served, visit, golden):
@@ -426,6 +439,29 @@ def test_page_works_from_any_server_and_asvs_navigation_leads_to_it(served, visi
         path = link.removeprefix(served).partition("#")[0]
         assert path.startswith("/")
         assert (root / "html" / path.lstrip("/")).is_file(), link
+
+
+@pytest.mark.skipif(not (ROOT / ".asv/npm/.done").is_file(), reason="make .asv/npm/.done fetches what asv's pages load")
+def test_asvs_own_pages_open_without_a_network(golden, tmp_path, browser):
+    root, _ = golden
+    shutil.copytree(root / "html", tmp_path / "html")
+    assert stock.take_along(tmp_path / "html" / "index.html", ROOT / ".asv/npm/node_modules") == []
+    context = browser.new_context()
+    page = context.new_page()
+    elsewhere = []
+    with serving(tmp_path / "html") as address:
+        page.on("request", lambda request: None if request.url.startswith(address) else elsewhere.append(request.url))
+        page.goto(f"{address}/index.html")
+        page.wait_for_selector("#summarygrid-display a")
+        page.locator("#nav a", has_text="Benchmark list").click()
+        page.wait_for_selector("#summarylist-body td")
+        page.goto(f"{address}/index.html#throughput.Throughput.track_predict_s")
+        page.wait_for_selector("#main-graph canvas")
+        page.wait_for_load_state("networkidle")
+        page.locator("#nav a", has_text="Speedup").click()
+        settle(page)
+        context.close()
+    assert elsewhere == []
 
 
 EVIL = "</script><img src=x onerror=window.hacked=1><script>window.hacked=1</script>\"'`${window.hacked=1}&amp;\u2028|"

@@ -21,6 +21,7 @@ from infbench.site.changes import find_steps
 from infbench.site.page import build_page
 from infbench.site.points import Measured, points_of
 from infbench.site.raw import figures_table, steps_table
+from infbench.site.stock import take_along
 from infbench.site.stored import Run, load_runs
 
 _TEMPLATES = files("infbench.site") / "templates" / "speedup"
@@ -47,6 +48,9 @@ class SpeedupPublisher(OutputPublisher):  # type: ignore[misc]  # asv has no typ
         html_dir = Path(conf.html_dir)
         write_page(html_dir / "speedup", runs, project=conf.project, subjects=_subjects(repo))
         add_nav_entry(html_dir / "index.html")
+        missing = take_along(html_dir / "index.html", Path(conf.env_dir).parent / "npm" / "node_modules")
+        if missing:
+            log.info(f"asv's own pages load {len(missing)} files from a network: `make preview` fetches them")
 
 
 def write_page(directory: Path, runs: Sequence[Run], *, project: str, subjects: Mapping[str, str]) -> None:

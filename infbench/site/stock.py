@@ -1,0 +1,63 @@
+"""asv's own pages without a network: the scripts and styles that they load from one, taken from npm packages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+_PACKAGED = {
+    "bootstrap.min.css": "bootstrap/dist/css/bootstrap.min.css",
+    "bootstrap.min.js": "bootstrap/dist/js/bootstrap.min.js",
+    "jquery-3.3.1.min.js": "jquery/dist/jquery.min.js",
+    "jquery.flot.categories.min.js": "jquery.flot/jquery.flot.categories.js",
+    "jquery.flot.min.js": "jquery.flot/jquery.flot.js",
+    "jquery.flot.orderBars.js": "flot-orderbars/js/jquery.flot.orderBars.js",
+    "jquery.flot.selection.min.js": "jquery.flot/jquery.flot.selection.js",
+    "jquery.flot.time.min.js": "jquery.flot/jquery.flot.time.js",
+    "md5.min.js": "blueimp-md5/js/md5.min.js",
+    "stupidtable.min.js": "stupid-table-plugin/stupidtable.min.js",
+}
+"""Name of a file that asv's page loads to where the packages of ``npm/package.json`` have it. flot is packaged as it
+was written, not minified; of stupidtable there is a later version only, which does the same."""
+
+_DIRECTORY = "vendor"
+
+_LOADED = re.compile(
+    r"""(?P<before><(?:script|link)\b[^>]*?\b(?:src|href)=")https?://[^"]*/(?P<name>[^"/]+)(?P<after>"[^>]*>)"""
+)
+_OF_A_NETWORK = re.compile(r'\s(?:integrity|crossorigin|referrerpolicy)="[^"]*"')
+
+
+def take_along(index: Path, node_modules: Path) -> list[str]:
+    """Let asv's page load from beside it what it loads from a network.
+
+    Parameters
+    ----------
+    index : Path
+        asv's ``index.html``.
+    node_modules : Path
+        Where npm has installed the packages.
+
+    Returns
+    -------
+    list of str
+        Names of the files that the page still loads from a network, because no package has them.
+    """
+    missing: list[str] = []
+    directory = index.parent / _DIRECTORY
+
+    def beside(match: re.Match[str]) -> str:
+        name = match["name"]
+        source = node_modules / _PACKAGED.get(name, name)
+        if not source.is_file():
+            missing.append(name)
+            return match[0]
+        directory.mkdir(exist_ok=True)
+        shutil.copyfile(source, directory / name)
+        # The checksums are those of other builds of the same files; npm has checked these by its own.
+        return f"{match['before']}{_DIRECTORY}/{name}{_OF_A_NETWORK.sub('', match['after'])}"
+
+    text = index.read_text(encoding="utf-8")
+    index.write_text(_LOADED.sub(beside, text), encoding="utf-8")
+    return missing
