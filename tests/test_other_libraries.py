@@ -36,7 +36,7 @@ def workers_can_import_the_estimators(monkeypatch):
 
 @KEEP_SOMETHING
 @pytest.mark.filterwarnings("default")  # theirs, about what they do inside
-@pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
+@pytest.mark.parametrize("name", ["mpire", "dask"])  # ray takes seconds to start: see the next test
 def test_contract(name, nothing_left_behind):
     estimator = infbench.make_model("logistic_regression", n_features=6)
     with make_runner(name, estimator, n_processes=2) as runner:
@@ -59,6 +59,8 @@ def test_contract(name, nothing_left_behind):
 @pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
 def test_error_of_the_estimator_and_the_next_call(name):
     with make_runner(name, Raises(), n_processes=2) as runner:
+        for batch_size in (1, 50, 1_000):
+            check_answer(runner, "predict", ROWS, batch_size)
         for _ in range(3):
             check_raises(runner, "predict", MARKED, 10, ZeroDivisionError)
             check_answer(runner, "predict", ROWS, 10)

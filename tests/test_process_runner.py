@@ -207,7 +207,7 @@ class TestUse:
     def test_nothing_grows(self, start_method, times):
         process = psutil.Process()
         counts = set()
-        for index in times(12, 1_000):
+        for index in times(8, 1_000):
             with infbench.ProcessRunner(Rows(), n_processes=2, start_method=start_method) as runner:
                 for _ in range(20):
                     runner.predict(ROWS, batch_size=50)
@@ -300,8 +300,10 @@ def wait_until_gone(pids, within_s):
 
 
 @pytest.mark.leaves_behind("files", reason="a killed process cannot remove the folder of multiprocessing's fork server")
-@pytest.mark.parametrize("state", ["busy", "idle"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [(signal.SIGINT, "busy"), (signal.SIGTERM, "busy"), (signal.SIGKILL, "busy"), (signal.SIGKILL, "idle")],
+)
 def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start_method):
     with start_caller(tmp_path, start_method, state) as caller:
         pids = [int(pid) for pid in caller.stdout.readline().split()]
