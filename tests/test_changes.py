@@ -138,6 +138,14 @@ def test_a_speedup_says_what_moved_it(tmp_path, before, after, meaning, reason):
     assert (speedup.meaning, speedup.reason) == (meaning, reason)
 
 
+def test_parallel_time_that_the_pairs_contradict_is_inconclusive(tmp_path):
+    for release, parallel_s in (("1.8.0", 0.06), ("1.9.1", 0.12)):
+        figures = paired("forest", 0.1, parallel_s, cost=0.6)  # the pairs saw no such thing
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    outcomes = {step.quantity: step.outcome for step in steps_in(tmp_path)}
+    assert outcomes == {"serial time": "within noise", "parallel time": "inconclusive", "speedup": "within noise"}
+
+
 @given(RATIO, NOISE)
 def test_nothing_within_the_noise_is_a_change_and_no_interval_that_reaches_into_the_floor(ratio, noise):
     outcome = judge(ratio, noise)

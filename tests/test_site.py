@@ -29,7 +29,7 @@ from infbench.models import make_model
 from infbench.site import page, points, publisher, raw, stock, stored, words
 from infbench.site.changes import find_steps
 from infbench.site.points import Measured, Point, Workload, points_of
-from infbench.site.stored import COST_RATIO, LATENCY, MEMORY, SCALING, START_UP, THROUGHPUT, load_runs
+from infbench.site.stored import COST_RATIO, LATENCY, MEMORY, SCALING, SIZES, START_UP, THROUGHPUT, load_runs
 from infbench.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def test_workloads_that_are_no_parameters_are_those_of_the_suites():
     try:
         assert (len(suite.X), suite.batch_size) == page.SCALING_WORKLOAD
         assert type(suite.runner).__name__ == "ProcessRunner"
-        assert page.SCALING_RUNNER == "process"
+        assert points.SUITE_RUNNER == "process"
     finally:
         suite.teardown()
 
@@ -151,6 +151,16 @@ def test_single_batches_of_the_latency_suite_are_points_too(tmp_path):
     assert found[1].speedup.value == pytest.approx(0.5)
 
 
+def test_sizes_are_points_of_the_process_runner_with_the_noise_floor_of_their_model(tmp_path):
+    figures = together(paired("forest", 0.1, 0.06), {SIZES: {("forest", 200, 20, 2): spread(2.0)}})
+    found = points_of(one_run(tmp_path, figures))
+    point = found[Workload("forest", 200, 20, 2), "process"]
+    assert point.paired
+    assert point.speedup.value == pytest.approx(0.5)
+    assert (point.serial, point.parallel) == (None, None)
+    assert point.noise_floor == found[FOREST, "process"].noise_floor
+
+
 def test_one_process_is_the_same_whatever_it_is_compared_with(tmp_path):
     figures = paired("forest", 0.1, 0.06)
     for values, cost in ((figures[THROUGHPUT], 0.04), (figures[COST_RATIO], 0.4)):
@@ -192,6 +202,14 @@ def test_verdict(measured, answer, start, says):
     found = words.verdict("process", 2, 1_000, measured)
     assert (found.answer, found.start) == (answer, start)
     assert says in found.text
+
+
+def test_efficiency_that_is_told_was_measured_in_pairs():
+    alone, in_pairs = point(9.0, 8.0, 10.0, paired=False), point(1.6, 1.5, 1.7)
+    told = words.batches({(1, 1): alone, (8_000, 1_000): in_pairs}, 2)
+    assert told.startswith("Efficiency is highest, 80%, with 8,000 rows in batches of 1,000.")
+    assert "Of 1 size measured in pairs, 1 wins. 1 was not measured in pairs" in told
+    assert words.batches({(1, 1): alone}, 2).startswith("Only 1 row in batches of 1 was measured")
 
 
 def test_scaling_laws_are_told_only_where_they_were_fitted(tmp_path):

@@ -216,10 +216,21 @@ class Repeats:
                 by_workload[key[0]].append(point)
         self._of_runner = {key: repeat_noise(points) for key, points in by_key.items()}
         self._of_serial = {workload: repeat_noise(points) for workload, points in by_workload.items()}
+        self._of_model: dict[tuple[str, str], float] = {}
+        for (workload, runner), noise in self._of_runner.items():
+            if noise is not None:
+                about = (workload.model, runner)
+                self._of_model[about] = max(noise, self._of_model.get(about, noise))
 
     def noise(self, key: _Key, quantity: Quantity) -> float | None:
-        """Return the repeat noise of a quantity; that of the serial time, which all runners share, comes from all."""
-        return self._of_serial.get(key[0]) if quantity == Quantity.SERIAL else self._of_runner.get(key)
+        """Return the repeat noise of a quantity.
+
+        That of the serial time, which all runners share, comes from all of them. A workload whose speedup was measured
+        in one way only has the largest of the other workloads of its model and runner.
+        """
+        if quantity == Quantity.SERIAL:
+            return self._of_serial.get(key[0])
+        return self._of_runner.get(key) or self._of_model.get((key[0].model, key[1]))
 
 
 def find_steps(measured: Sequence[Measured]) -> list[Step]:
@@ -265,6 +276,8 @@ def compare(
     floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
     noise = Noise(floor, repeats.noise(key, quantity))
     outcome = judge(ratio, noise)
+    if outcome in _OPPOSITE and quantity == Quantity.PARALLEL and not _pairs_agree(before, after, key, ratio.value):
+        outcome = Outcome.INCONCLUSIVE
     meaning, reason = Meaning.NEITHER, ""
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
         serial = compare(before, after, key, Quantity.SERIAL, repeats)
@@ -343,6 +356,21 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
     if quantity == Quantity.SPEEDUP:
         return point.speedup if point.paired else None
     return point.serial if quantity == Quantity.SERIAL else point.parallel
+
+
+def _pairs_agree(before: Measured, after: Measured, key: _Key, ratio: float) -> bool:
+    """Tell whether the paired speedup confirms a step of the parallel time, by half of its size at least.
+
+    A machine that is slow for as long as one benchmark takes makes a step of a time. The speedup of the same runner was
+    measured at another moment: with the serial time it says what the parallel time should be.
+    """
+    implied = 1.0
+    for quantity, power in ((Quantity.SERIAL, 1), (Quantity.SPEEDUP, -1)):
+        ends = _figure(before, key, quantity), _figure(after, key, quantity)
+        if ends[0] is None or ends[1] is None:
+            return True  # there is no second opinion
+        implied *= (ends[1].value / ends[0].value) ** power
+    return math.log(implied) * math.copysign(1.0, math.log(ratio)) >= abs(math.log(ratio)) / 2
 
 
 def _farther_bound(noise_floor: Estimate | None) -> float:

@@ -10,16 +10,26 @@ from typing import Any
 
 from infbench.site import words
 from infbench.site.changes import Outcome, Quantity, Repeats, Step, compare
-from infbench.site.points import BASELINE, Measured, Point, Workload
-from infbench.site.stored import COST_RATIO, DISPATCH, MEMORY, SCALING, START_UP, Computer, Figure, ReleaseSet, Run
+from infbench.site.points import BASELINE, SUITE_RUNNER, Measured, Point, Workload
+from infbench.site.stored import (
+    COST_RATIO,
+    DISPATCH,
+    MEMORY,
+    SCALING,
+    SIZES,
+    START_UP,
+    Computer,
+    Figure,
+    ReleaseSet,
+    Run,
+)
 from infbench.stats import MIN_COUNTS, Estimate, fit_scaling
 
 SCALING_WORKLOAD = (4_000, 250)
-"""Rows and batch size of the scaling suite, and its runner: no parameters of it."""
-SCALING_RUNNER = "process"
+"""Rows and batch size of the scaling suite, which are no parameters of it."""
 
 START_METHOD = "forkserver"
-"""What `SCALING_RUNNER` starts its workers with by itself."""
+"""What the runner of the start-up suite starts its workers with by itself."""
 
 _MAX_INCONCLUSIVE = 200  # the rest is in the raw data
 
@@ -147,7 +157,7 @@ class _View:
             key=lambda key: (
                 ordered[key],
                 self._history[key][-1].points[key].paired,
-                key[1] == SCALING_RUNNER,
+                key[1] == SUITE_RUNNER,
                 len(self._history[key]),
                 key[0][1:],
             ),
@@ -306,7 +316,7 @@ class _View:
             baseline = Point(serial, serial, None, None, paired=False)
             rows = []
             for runner, point in {BASELINE: baseline, **points}.items():
-                start_up = figures.get((START_UP, START_METHOD)) if runner == SCALING_RUNNER else None
+                start_up = figures.get((START_UP, START_METHOD)) if runner == SUITE_RUNNER else None
                 extra = (figures.get((DISPATCH, runner)), start_up, figures.get((MEMORY, model, runner)))
                 rows.append(
                     [
@@ -332,15 +342,16 @@ class _View:
         for (workload, runner), point in sorted(self._points[release_set].items()):
             if workload.model == model and point.paired and point.speedup is not None:
                 at = (runner, workload.n_samples, workload.batch_size)
-                key = (COST_RATIO, model, runner, *workload[1:])
-                of_workload[at][workload.n_processes] = point.speedup, self._figures[release_set].get(key)
+                figures = self._figures[release_set]
+                figure = figures.get((COST_RATIO, model, runner, *workload[1:])) or figures.get((SIZES, *workload))
+                of_workload[at][workload.n_processes] = point.speedup, figure
         own: dict[int, tuple[Estimate, Figure | None]] = {
             key[2]: (figure.estimate.inverse(), figure)
             for key, figure in self._figures[release_set].items()
             if key[:2] == (SCALING, model)
         }
         if own:
-            at = (SCALING_RUNNER, *SCALING_WORKLOAD)
+            at = (SUITE_RUNNER, *SCALING_WORKLOAD)
             of_workload[at] = {**own, **of_workload[at]}
         for (runner, n_samples, batch_size), counts in of_workload.items():
             if len(counts) < 2:
@@ -380,7 +391,7 @@ def _runner_notes(figures: Mapping[tuple[Any, ...], Figure]) -> str:
     started = [f"{key[1]} {words.duration(figure.estimate)}" for key, figure in figures.items() if key[0] == START_UP]
     notes = ["Per call: seconds for two batches of a model that costs nothing."]
     notes.append(
-        f"Start-up: from nothing to the first answer, measured for {SCALING_RUNNER}, by start method: "
+        f"Start-up: from nothing to the first answer, measured for {SUITE_RUNNER}, by start method: "
         f"{words.listed(started)}."
         if started
         else "Start-up was not measured."

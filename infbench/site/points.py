@@ -11,8 +11,8 @@ from infbench.stats import Estimate, quotient
 
 BASELINE = "serial"
 
-PROCESS = "process"
-"""The runner of the suites that measure only one."""
+SUITE_RUNNER = "process"
+"""Runner of the suites that have no parameter for it."""
 
 LATENCY_PROCESSES = 2
 """`n_processes` of the latency suite, which is no parameter of it."""
@@ -38,7 +38,8 @@ class Point:
     speedup : Estimate or None
         Serial time / parallel time.
     noise_floor : Estimate or None
-        Serial time / serial time, measured in the way of a paired speedup.
+        Serial time / serial time, measured in the way of a paired speedup. Where it was not measured on this workload
+        it is that of the model's largest one.
     paired : bool
         Whether the speedup comes from pairs that were measured side by side. Otherwise it is the quotient of the two
         times, which a machine that changes its speed between them falsifies.
@@ -80,9 +81,13 @@ def points_of(run: Run) -> Points:
         A runner with neither a time nor a speedup is left out.
     """
     costs = {
-        **{_of_process(key): figure for key, figure in run.figures.items() if key[0] == SIZES},
+        **{_of_sizes(key): figure for key, figure in run.figures.items() if key[0] == SIZES},
         **{_workload(key): figure for key, figure in run.figures.items() if key[0] == COST_RATIO},
     }
+    floors: dict[str, Figure] = {}
+    for workload, runner in sorted(costs):
+        if runner == BASELINE:
+            floors[workload.model] = costs[workload, runner]
     # Where both suites measured the same workload, the one for throughput counts.
     times = {
         **{_single_batch(key): figure for key, figure in run.figures.items() if key[0] == LATENCY},
@@ -92,7 +97,8 @@ def points_of(run: Run) -> Points:
     for workload, runner in dict.fromkeys([*costs, *times]):
         if runner == BASELINE:
             continue
-        cost, noise = costs.get((workload, runner)), _of_baseline(costs, workload)
+        cost = costs.get((workload, runner))
+        noise = _of_baseline(costs, workload) or (None if cost is None else floors.get(workload.model))
         serial, parallel = _of_baseline(times, workload), times.get((workload, runner))
         speedup = None
         if cost is not None:
@@ -114,8 +120,8 @@ def _workload(key: tuple[Any, ...]) -> tuple[Workload, str]:
     return Workload(model, n_samples, batch_size, n_processes), runner
 
 
-def _of_process(key: tuple[Any, ...]) -> tuple[Workload, str]:
-    return Workload(*key[1:]), PROCESS
+def _of_sizes(key: tuple[Any, ...]) -> tuple[Workload, str]:
+    return Workload(*key[1:]), SUITE_RUNNER
 
 
 def _single_batch(key: tuple[Any, ...]) -> tuple[Workload, str]:

@@ -290,14 +290,16 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
         Rows and batch size to what was measured; each has a speedup. At least one.
     n_processes : int
     """
-    best = max(points, key=lambda cell: _speedup(points[cell]).value)
     judged = [point for point in points.values() if point.paired]
+    quoted = [cell for cell in points if points[cell].paired] or list(points)
+    best = max(quoted, key=lambda cell: _speedup(points[cell]).value)
     won = sum(wins(point) is True for point in judged)
     lost = sum(wins(point) is False for point in judged)
     unclear = len(judged) - won - lost
     if len(points) == 1:
+        were = "was" if best[0] == 1 else "were"
         return (
-            f"Only {_rows(best[0])} in batches of {number(best[1])} were measured: efficiency "
+            f"Only {_rows(best[0])} in batches of {number(best[1])} {were} measured: efficiency "
             f"{_speedup(points[best]).value / n_processes:.0%}. A map takes more sizes."
         )
     counts = [
