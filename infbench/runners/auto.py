@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from infbench.runners import make_runner
@@ -21,9 +23,9 @@ _FOREST_ROWS = 1_000
 _MANY = 4
 """So many batches for each process tell what a batch costs, and what a call costs besides."""
 
-_LEAST_CALLS, _LEAST_S, _MOST_S = 4, 0.02, 0.1
-"""Each is measured so many times and for so long at least, and no more once it has taken the most. The best counts:
-whatever else happens on the machine only adds."""
+_ROUNDS, _TURN_S, _MOST_S = 3, 0.01, 0.3
+"""All ways take turns, of so long or of one call, for so many rounds, and no more once they have taken the most: what
+slows a machine for a moment must not hit one way alone. The best call counts, as everything else only adds."""
 
 
 class Shape(NamedTuple):
@@ -115,7 +117,7 @@ class AutoRunner(Runner):
         n_rows = min(batches.batch_size, batches.n_samples)
         shape = Shape(method, min(n_batches, _MANY * self.n_processes), (n_rows - 1).bit_length())
         if shape not in self.costs:
-            self.costs[shape] = {name: self._measure(name, method, batches) for name in ways}
+            self.costs[shape] = self._measure(ways, method, batches)
         seconds = {
             name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s
             for name, cost in self.costs[shape].items()
@@ -138,17 +140,23 @@ class AutoRunner(Runner):
             return n_batches
         return math.ceil(n_batches / self.n_processes) * self.n_processes
 
-    def _measure(self, name: str, method: str, batches: Batches) -> Cost:
-        """Find a runner's costs: of a round of batches, and of several rounds."""
-        runner = self._runner(name)
+    def _measure(self, ways: list[str], method: str, batches: Batches) -> dict[str, Cost]:
+        """Find what each way costs: for a round of batches, and for several rounds."""
         n_few, n_many = (min(len(batches), n) for n in (self.n_processes, _MANY * self.n_processes))
-        few_s = _seconds(runner, method, batches.take(0, n_few), batches.batch_size)
-        if n_many == n_few:
-            return Cost(0.0, few_s / self._n_counted(name, n_few))
-        many_s = _seconds(runner, method, batches.take(0, n_many), batches.batch_size)
-        n_few, n_many = self._n_counted(name, n_few), self._n_counted(name, n_many)
-        batch_s = max(0.0, (many_s - few_s) / (n_many - n_few)) if n_many > n_few else many_s / n_many
-        return Cost(max(0.0, many_s - n_many * batch_s), batch_s)
+        loads = [(name, n_batches) for name in ways for n_batches in sorted({n_few, n_many})]
+        best_s = dict(
+            zip(loads, _best_seconds([self._call(name, method, batches, n) for name, n in loads]), strict=True)
+        )
+        costs = {}
+        for name in ways:
+            few, many = self._n_counted(name, n_few), self._n_counted(name, n_many)
+            few_s, many_s = best_s[name, n_few], best_s[name, n_many]
+            batch_s = max(0.0, (many_s - few_s) / (many - few)) if many > few else many_s / many
+            costs[name] = Cost(max(0.0, many_s - many * batch_s), batch_s)
+        return costs
+
+    def _call(self, name: str, method: str, batches: Batches, n_batches: int) -> Callable[[], Any]:
+        return partial(self._runner(name).run, method, batches.take(0, n_batches), batch_size=batches.batch_size)
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:
@@ -158,11 +166,20 @@ class AutoRunner(Runner):
         return self._runners[name]
 
 
-def _seconds(runner: Runner, method: str, X: Any, batch_size: int) -> float:
-    runner.run(method, X, batch_size=batch_size)  # the first call may start things
-    durations_s: list[float] = []
-    while sum(durations_s) < _LEAST_S or (len(durations_s) < _LEAST_CALLS and sum(durations_s) < _MOST_S):
-        begun_s = time.perf_counter()
-        runner.run(method, X, batch_size=batch_size)
-        durations_s.append(time.perf_counter() - begun_s)
-    return min(durations_s)
+def _best_seconds(calls: list[Callable[[], Any]]) -> list[float]:
+    """Return the seconds of the fastest call of each."""
+    for call in calls:
+        call()  # the first one may start things
+    best_s = [math.inf] * len(calls)
+    rounds, end_s = 0, time.perf_counter() + _MOST_S
+    while rounds == 0 or (rounds < _ROUNDS and time.perf_counter() < end_s):
+        for index, call in enumerate(calls):
+            now_s = time.perf_counter()
+            turn_ends_s = now_s + _TURN_S
+            while now_s < turn_ends_s:
+                begun_s = now_s
+                call()
+                now_s = time.perf_counter()
+                best_s[index] = min(best_s[index], now_s - begun_s)
+        rounds += 1
+    return best_s
