@@ -25,8 +25,9 @@ N_SAMPLES = 4_000
 BATCH_SIZE = 500
 N_FEATURES = 20
 N_PROCESSES = 2
-N_ROUNDS = 9
-N_TIMES = 8  # asv's interval of the median needs so many samples at least
+
+N_ROUNDS = {"random_forest": 9, "hist_gradient_boosting": 9, "logistic_regression": 25, "dummy": 25}
+"""Samples of each benchmark. Passes of a cheap model are noisy, and soon over: it gets more of them."""
 
 
 def check_release_set(environment: str) -> None:
@@ -98,9 +99,18 @@ class FittedModels:
 class WarmRunner(FittedModels):
     """Base of the suites that time a runner's calls when it has been running for a while."""
 
-    def start(self, name: str, estimator: Any, n_samples: int, batch_size: int, n_processes: int = N_PROCESSES) -> None:
+    def start(
+        self,
+        models: dict[str, Any],
+        model: str,
+        runner: str,
+        n_samples: int,
+        batch_size: int,
+        n_processes: int = N_PROCESSES,
+    ) -> None:
         """Start a runner, make the rows, and let it answer once, which must be the serial answer."""
-        self.runner = started(name, estimator, n_processes)
+        self.runner = started(runner, models[model], n_processes)
+        self.n_rounds = N_ROUNDS[model]
         self.X = rows(n_samples)
         self.batch_size = batch_size
         measure.check_runner(self.runner, self.X, batch_size=batch_size)
@@ -113,5 +123,5 @@ class WarmRunner(FittedModels):
         """
         runner = self.runner
         assert runner is not None
-        (samples,) = measure.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], N_TIMES)
+        (samples,) = measure.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], self.n_rounds)
         return {"samples": samples, "number": 1}

@@ -13,9 +13,9 @@ class _Paired(FittedModels):
     X: Any
     batch_size: int
 
-    def cost_samples(self) -> dict[str, Any]:
+    def cost_samples(self, model: str) -> dict[str, Any]:
         assert self.runner is not None
-        samples = paired_cost_samples(self.runner, self.X, batch_size=self.batch_size, repeat=N_ROUNDS)
+        samples = paired_cost_samples(self.runner, self.X, batch_size=self.batch_size, repeat=N_ROUNDS[model])
         return {"samples": samples, "number": 1}  # asv keeps their median and interval
 
 
@@ -35,8 +35,8 @@ class CostRatio(_Paired):
         self.X = rows(n_samples)
         self.batch_size = batch_size
 
-    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
-        return self.cost_samples()
+    def track_cost_ratio(self, _models: dict[str, Any], model: str, *_: Any) -> dict[str, Any]:
+        return self.cost_samples(model)
 
     track_cost_ratio.pretty_name = "Cost ratio"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
@@ -56,8 +56,8 @@ class Sizes(_Paired):
         self.X = rows(n_samples)
         self.batch_size = batch_size
 
-    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
-        return self.cost_samples()
+    def track_cost_ratio(self, _models: dict[str, Any], model: str, *_: Any) -> dict[str, Any]:
+        return self.cost_samples(model)
 
     track_cost_ratio.pretty_name = "Cost ratio by rows and batch"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
@@ -75,8 +75,8 @@ class Scaling(_Paired):
         self.batch_size = 250
         self.X = rows(16 * self.batch_size)  # as many batches for one process as for any other
 
-    def track_cost_ratio(self, *_: Any) -> dict[str, Any]:
-        return self.cost_samples()
+    def track_cost_ratio(self, _models: dict[str, Any], model: str, *_: Any) -> dict[str, Any]:
+        return self.cost_samples(model)
 
     track_cost_ratio.pretty_name = "Cost ratio by number of processes"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]

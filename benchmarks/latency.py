@@ -16,7 +16,7 @@ class Latency(WarmRunner):
     def setup(self, models: dict[str, Any], model: str, runner: str, n_samples: int) -> None:
         if runner == "forest" and model != "random_forest":
             raise NotImplementedError("the forest runner takes forests only")
-        self.start(runner, models[model], n_samples, n_samples)
+        self.start(models, model, runner, n_samples, n_samples)
 
     def track_predict_s(self, *_: Any) -> dict[str, Any]:
         return self.seconds()
@@ -33,7 +33,7 @@ class Dispatch(WarmRunner):
     param_names = ("runner",)
 
     def setup(self, models: dict[str, Any], runner: str) -> None:
-        self.start(runner, models["dummy"], 1_000, 500)
+        self.start(models, "dummy", runner, 1_000, 500)
 
     def track_predict_s(self, *_: Any) -> dict[str, Any]:
         return self.seconds()

@@ -19,7 +19,7 @@ class Throughput(WarmRunner):
     def setup(
         self, models: dict[str, Any], model: str, runner: str, n_samples: int, batch_size: int, n_processes: int
     ) -> None:
-        self.start(runner, models[model], n_samples, batch_size, n_processes)
+        self.start(models, model, runner, n_samples, batch_size, n_processes)
 
     def track_predict_s(self, *_: Any) -> dict[str, Any]:
         return self.seconds()
