@@ -47,6 +47,7 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     Raises
     ------
     InvalidParameterError
+        Also where there is not enough memory for so many.
 
     Examples
     --------
@@ -60,7 +61,12 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     check_random_state(random_state)
     # RandomState and not default_rng: numpy has frozen the stream of the former for ever and may change that of the
     # latter in any release, and every release set must see the same rows.
-    return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
+    try:
+        return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
+    except (MemoryError, ValueError) as error:  # numpy's, for more bytes than there can be
+        raise InvalidParameterError(
+            f"n_samples x n_features must fit in memory, got {n_samples:,} x {n_features:,}"
+        ) from error
 
 
 def make_training_data(

@@ -126,7 +126,7 @@ def compare(
         runner=runner,
         method=method,
         n_samples=n_samples,
-        n_features=int(X.shape[1]) if getattr(X, "ndim", 0) == 2 else 0,
+        n_features=_n_features(X),
         batch_size=batch_size,
         n_processes=candidate.n_processes,
         inner_threads=1,
@@ -263,6 +263,11 @@ def time_in_turn(
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
+
+
+def _n_features(X: Any) -> int:
+    shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    return int(shape[1]) if len(shape) == 2 else 0
 
 
 def _one_pass(runner: Runner, method: str, X: Any, batch_size: int) -> Callable[[], Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from infbench import SerialRunner
+from infbench.errors import RunnerError
 from infbench.measure import check_same_answer
 
 
@@ -24,6 +26,48 @@ def check_raises(runner, method, X, batch_size, kind):
     with pytest.raises(kind) as raised:
         runner.run(method, X, batch_size=batch_size)
     assert raised.type is kind
+
+
+def check_survives_errors(runner, X):
+    """A batch that raises, whatever it raises, raises here, and the next call is right. For `estimators.Misbehaves`."""
+    for mark, kind, message in [
+        (-1, {"ZeroDivisionError"}, "a marked row"),
+        (-3, {"Named", "WorkerError"}, "this and that"),
+        (-4, {"Local", "WorkerError"}, "cannot be pickled"),
+    ]:
+        with pytest.raises(Exception, match=message) as raised:
+            runner.predict(_marked(X, mark), batch_size=10)
+        assert raised.type.__name__ in kind
+        check_answer(runner, "predict", X, 10)
+
+
+def check_survives_death(runner, X):
+    """A batch that kills its worker is told, and the next call is right. For `estimators.Misbehaves`."""
+    bad = _marked(X, -5)
+    try:
+        np.testing.assert_array_equal(runner.predict(bad, batch_size=10), bad[:, 0])  # the caller computed it itself
+    except RunnerError:
+        pass
+    check_answer(runner, "predict", X, 10)
+
+
+def check_threads(runner, X):
+    """Every batch is computed with one thread, and the caller's own limits stay. For `estimators.TellsThreads`."""
+    before = _threads_by_library()
+    _, n_threads, n_jobs = runner.predict(X, batch_size=-(-len(X) // 2)).T
+    assert set(n_threads) == {1}
+    assert set(n_jobs) == {1}
+    assert _threads_by_library() == before
+
+
+def _threads_by_library():
+    return {library["filepath"]: library["num_threads"] for library in threadpool_info()}
+
+
+def _marked(X, mark):
+    X = X.copy()
+    X[len(X) * 3 // 4, 0] = mark
+    return X
 
 
 def layouts(X):

@@ -28,6 +28,12 @@ def sha256(*arrays: np.ndarray[Any, Any]) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.parametrize("n_samples", [10**13, 10**30])
+def test_more_rows_than_memory_are_refused(n_samples):
+    with pytest.raises(InvalidParameterError, match=r"n_samples x n_features must fit in memory, got 1.*,000 x 20"):
+        make_data(n_samples=n_samples)
+
+
 # --- checks
 
 

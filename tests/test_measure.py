@@ -253,6 +253,8 @@ class TestCompare:
         result = compare(model, rows, n_processes=2, batch_size=70, method="predict_proba", repeat=1)
         assert (result.method, result.model) == ("predict_proba", "LogisticRegression")
         assert (result.n_samples, result.n_features) == (200, 2)
+        of_lists = compare(model, [[0.0, 1.0]] * 20, n_processes=2, repeat=1)
+        assert (of_lists.n_samples, of_lists.n_features) == (20, 2)
 
     @pytest.mark.parametrize("runner", ["process", "pool"])
     def test_processes_that_wait_at_the_same_time_are_faster(self, runner):

@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from contracts import check_answer, check_raises
-from estimators import Raises, TellsProcess
+from contracts import check_answer, check_survives_death, check_survives_errors, check_threads
+from estimators import Misbehaves, TellsProcess, TellsThreads
 
 import infbench
 from infbench.errors import MissingDependencyError
@@ -21,8 +23,6 @@ from infbench.runners.extras import import_extra
 
 HERE = Path(__file__).parent
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
-MARKED = ROWS.astype(np.float64)
-MARKED[77, 0] = -1
 
 KEEP_SOMETHING = pytest.mark.leaves_behind(
     "threads", "files", "descriptors", reason="event loops and logs of these libraries live as long as the process"
@@ -57,13 +57,40 @@ def test_contract(name, nothing_left_behind):
 @KEEP_SOMETHING
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
-def test_error_of_the_estimator_and_the_next_call(name):
-    with make_runner(name, Raises(), n_processes=2) as runner:
+def test_faults(name):
+    with make_runner(name, Misbehaves(), n_processes=2) as runner:
         for batch_size in (1, 50, 1_000):
             check_answer(runner, "predict", ROWS, batch_size)
-        for _ in range(3):
-            check_raises(runner, "predict", MARKED, 10, ZeroDivisionError)
-            check_answer(runner, "predict", ROWS, 10)
+        for _ in range(2):
+            check_survives_errors(runner, ROWS)
+        check_survives_death(runner, ROWS)
+        assert {str(address) for address in _listened_to() if not address.is_loopback} == set()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                runner.close()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        check_answer(runner, "predict", ROWS, 10)
+
+
+def _listened_to():
+    """Give the addresses at which this process and its descendants take connections."""
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    address = ip_address(connection.laddr.ip)
+                    yield getattr(address, "ipv4_mapped", None) or address
+
+
+@KEEP_SOMETHING
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
+def test_one_thread_computes_a_batch(name):
+    with make_runner(name, TellsThreads(), n_processes=2) as runner:
+        check_threads(runner, ROWS)
 
 
 @KEEP_SOMETHING

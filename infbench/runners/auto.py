@@ -100,6 +100,8 @@ class AutoRunner(Runner):
     def _close(self) -> None:
         self._open.close()
 
+    _close_in_fork = _close
+
     def _run(self, method: str, batches: Batches) -> Any:
         call = method, batches.n_samples, batches.batch_size
         if call not in self._choices:

@@ -146,9 +146,11 @@ class Runner(ABC):
 
     def close(self) -> None:
         """End all that `start` started. May be called again; then it does nothing."""
-        if self._started_in_pid is not None:
-            self._started_in_pid = None
+        started_in_pid, self._started_in_pid = self._started_in_pid, None
+        if started_in_pid == os.getpid():
             self._close()
+        elif started_in_pid is not None:
+            self._close_in_fork()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -284,7 +286,10 @@ class Runner(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """End everything, also when a call was interrupted half-way, or in a fork of the process that started."""
+        """End everything, also when a call was interrupted half-way."""
+
+    def _close_in_fork(self) -> None:  # noqa: B027  # most have nothing there
+        """Let go of what a fork of the process that started has of it, and leave that process alone."""
 
     @abstractmethod
     def _run(self, method: str, batches: Batches) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import time
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -12,7 +11,7 @@ from typing import Any
 
 from infbench.errors import WorkerStartError
 from infbench.runners.buffers import SharedBuffer
-from infbench.runners.messages import NEXT, WORDS, exception_from_bytes, receive, send
+from infbench.runners.messages import NEXT, WORDS, estimator_to_bytes, exception_from_bytes, receive, send
 from infbench.runners.template import run_template
 
 _WORD_BYTES = 8
@@ -123,7 +122,7 @@ class Crew:
         memory_fd: int | None,
     ) -> None:
         try:
-            pickled = pickle.dumps(estimator, pickle.HIGHEST_PROTOCOL)
+            pickled = estimator_to_bytes(estimator)
         except Exception as error:
             raise WorkerStartError(f"the estimator cannot be pickled for the workers: {error}") from error
         self._owner_pid = os.getpid()

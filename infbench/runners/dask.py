@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
+from infbench.errors import RunnerError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.extras import import_extra
-from infbench.runners.joblib_backends import compute_in_worker
+from infbench.runners.inner_threads import inner_threads_of_worker
+from infbench.runners.signals import ctrl_c_waits
 
 
 class DaskRunner(Runner):
@@ -54,35 +56,52 @@ class DaskRunner(Runner):
         self._distributed = import_extra("distributed", "dask")
 
     def _start(self) -> None:
-        self._cluster = None
-        if self.address is None:
-            self._cluster = self._distributed.LocalCluster(
-                n_workers=self.n_processes,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-            )
+        self._cluster: Any = None
+        self._client: Any = None
+        self._estimator: Any = None
         try:
-            self._client = self._distributed.Client(self._cluster or self.address, set_as_default=False)
-            self._estimator = self._client.scatter(self.estimator, broadcast=True, hash=False)
+            if self.address is None:
+                with ctrl_c_waits():
+                    self._cluster = self._distributed.LocalCluster(
+                        n_workers=self.n_processes,
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    )
+            where = self.address if self._cluster is None else self._cluster
+            self._client = self._distributed.Client(where, set_as_default=False)
+            self._scatter()
         except BaseException:
-            if self._cluster is not None:
-                self._cluster.close()
+            self._close()
             raise
 
     def _close(self) -> None:
-        del self._estimator
-        self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        self._estimator = None
+        for opened in (self._client, self._cluster):
+            if opened is not None:
+                opened.close()
+
+    def _scatter(self) -> None:
+        self._estimator = self._client.scatter(self.estimator, broadcast=True, hash=False)
 
     def _run(self, method: str, batches: Batches) -> Any:
-        futures = [
-            # Not pure: dask would hash every batch, and return what it has when the same rows come again.
-            self._client.submit(
-                compute_in_worker, self._estimator, method, packed(batch), self.inner_threads, pure=False
-            )
-            for batch in batches
-        ]
-        return join(self._client.gather(futures))
+        import dask
+
+        # Batches are meant to travel with their tasks, and nobody needs a warning that large ones do.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
+            futures = [
+                # Not pure: dask would hash every batch, and return what it has when the same rows come again.
+                self._client.submit(_compute, self._estimator, method, packed(batch), self.inner_threads, pure=False)
+                for batch in batches
+            ]
+        try:
+            return join(self._client.gather(futures))
+        except (self._distributed.KilledWorker, self._distributed.CancelledError) as lost:
+            self._scatter()  # the estimator may have been lost with the workers
+            raise RunnerError(f"a worker of dask died: {lost}") from lost
+
+
+def _compute(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
+    with inner_threads_of_worker(inner_threads).limited():
+        return getattr(estimator, method)(batch)

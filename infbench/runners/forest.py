@@ -84,6 +84,8 @@ class ForestRunner(Runner):
     def _close(self) -> None:
         self._trees.close()
 
+    _close_in_fork = _close
+
     def _run(self, method: str, batches: Batches) -> Any:
         self._trees.takes_over = self.takes_over
         return join([self._run_batch(method, batch) for batch in batches])

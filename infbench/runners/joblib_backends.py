@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, ClassVar
 
 import joblib
+from joblib.externals.loky.backend import reduction
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from infbench.errors import RunnerError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.inner_threads import InnerThreads, inner_threads_of_worker
+from infbench.runners.travel import errors_that_travel
 
 
 class _JoblibRunner(Runner):
@@ -61,8 +65,8 @@ class LokyRunner(_JoblibRunner):
 
     Notes
     -----
-    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
-    differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
+    another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "loky"
@@ -78,6 +82,12 @@ class LokyRunner(_JoblibRunner):
         # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
         self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
         super()._close()
+
+    def _run(self, method: str, batches: Batches) -> Any:
+        try:
+            return super()._run(method, batches)
+        except BrokenProcessPool as broken:
+            raise RunnerError(f"a worker of loky died, or could not load its task: {broken}") from broken
 
 
 class ThreadingRunner(_JoblibRunner):
@@ -97,7 +107,14 @@ class ThreadingRunner(_JoblibRunner):
 
     def _start(self) -> None:
         self._inner_threads = InnerThreads(self.inner_threads)
+        self._threads: set[threading.Thread] = set()
         super()._start()
+
+    def _close(self) -> None:
+        super()._close()
+        # joblib does not wait for them. One that ends later would put a limit back, and nobody would lift it again.
+        for thread in self._threads - {threading.current_thread()}:
+            thread.join()
 
     def _backend(self) -> Any:
         return joblib.parallel_backend("threading", n_jobs=self.n_processes)
@@ -106,6 +123,7 @@ class ThreadingRunner(_JoblibRunner):
         return joblib.delayed(self._compute)(method, batch)
 
     def _compute(self, method: str, batch: Any) -> Any:
+        self._threads.add(threading.current_thread())
         # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
         with self._inner_threads.limited():
             return getattr(self.estimator, method)(batch)
@@ -118,5 +136,5 @@ class ThreadingRunner(_JoblibRunner):
 
 def compute_in_worker(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
     """Compute a batch in a worker that is given the estimator with each task."""
-    with inner_threads_of_worker(inner_threads).limited():
+    with inner_threads_of_worker(inner_threads).limited(), errors_that_travel(reduction.dumps):
         return getattr(estimator, method)(batch)

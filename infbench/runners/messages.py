@@ -23,6 +23,7 @@ The end of a connection ends who serves there.
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ NEXT, LIMIT, WORDS = 0, 1, 2
 """A worker's words in the control memory, 64-bit integers. `NEXT` is the batch that it will begin next, written by the
 worker. `LIMIT` is where it stops, written by the caller, who lowers it to take the last batches over. Neither is
 guarded: if the worker begins a batch just as the caller takes it over, both compute it and the answer is the same."""
+
+_MOST_GAPS = 100
+"""An array that takes up so many times its own size is pickled without what lies between its values."""
 
 ARRAY_KINDS = "biufc"
 """Kinds of dtype whose values lie in the array itself, so that another process can read them."""
@@ -170,6 +174,44 @@ def receive(connection: Connection) -> Any:
         Where the other side is gone.
     """
     return pickle.loads(connection.recv_bytes())
+
+
+def estimator_to_bytes(estimator: Any) -> bytes:
+    """Pickle an estimator so that its arrays lie in memory as they did: another order can change a last bit.
+
+    Parameters
+    ----------
+    estimator : object
+
+    Returns
+    -------
+    bytes
+        For `pickle.loads`.
+
+    Raises
+    ------
+    Exception
+        Whatever its parts raise when they are pickled.
+    """
+    file = io.BytesIO()
+    _LayoutPickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
+    return file.getvalue()
+
+
+class _LayoutPickler(pickle.Pickler):
+    """Keeps the strides of arrays that are contiguous in no order, as the `coef_` of a `LinearRegression` may be."""
+
+    def reducer_override(self, part: Any) -> Any:
+        import numpy as np
+
+        if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
+            return NotImplemented
+        before, n_bytes = extent(part.shape, part.strides, part.itemsize)
+        if n_bytes > _MOST_GAPS * part.nbytes:
+            return NotImplemented
+        memory = np.zeros(n_bytes, np.uint8)
+        np.ndarray(part.shape, part.dtype, memory, before, part.strides)[...] = part
+        return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)
 
 
 def exception_to_bytes(error: BaseException) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 from typing import Any, ClassVar
 
+from infbench.errors import RunnerError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.extras import import_extra
 from infbench.runners.inner_threads import inner_threads_of_worker
 from infbench.runners.pool import check_start_method
+from infbench.runners.travel import errors_that_travel
 
 
 class MpireRunner(Runner):
@@ -35,8 +38,8 @@ class MpireRunner(Runner):
 
     Notes
     -----
-    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
-    differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
+    another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "mpire"
@@ -63,6 +66,7 @@ class MpireRunner(Runner):
 
     def _close(self) -> None:
         self._pool.terminate()
+        del self._pool  # and its semaphores
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [(method, packed(batch)) for batch in batches]
@@ -75,9 +79,12 @@ class MpireRunner(Runner):
                 concatenate_numpy_output=False,
             )
             return join(answers)
-        except BaseException:
+        except BaseException as error:
             self._close()
             self._start()
+            # What an estimator raises has the worker's traceback as its cause.
+            if type(error) is RuntimeError and error.__cause__ is None and str(error).endswith("died unexpectedly"):
+                raise RunnerError(f"a worker of mpire died: {error}") from error
             raise
 
 
@@ -87,5 +94,10 @@ def _leave_ctrl_c_to_the_caller(_shared: tuple[Any, int | None]) -> None:
 
 def _compute(shared: tuple[Any, int | None], method: str, batch: Any) -> Any:
     estimator, inner_threads = shared
-    with inner_threads_of_worker(inner_threads).limited():
+    with inner_threads_of_worker(inner_threads).limited(), errors_that_travel(_pickled_as_by_mpire):
         return getattr(estimator, method)(batch)
+
+
+def _pickled_as_by_mpire(error: BaseException) -> bytes:
+    # It makes them again without their constructor. A class that cannot be named makes it wait for ever.
+    return pickle.dumps((type(error), error.args, error.__dict__))

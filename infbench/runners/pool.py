@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from infbench.errors import UnknownNameError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
-from infbench.runners.inner_threads import InnerThreads
+from infbench.runners.inner_threads import InnerThreads, inner_threads_of_worker
+from infbench.runners.travel import errors_that_travel
 
 
 class PoolRunner(Runner):
@@ -37,8 +38,11 @@ class PoolRunner(Runner):
 
     Notes
     -----
-    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
-    differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
+    another path, and floats may differ from the serial ones in the last bit.
+
+    multiprocessing's pool waits for ever for the batch of a worker that was killed, and for workers that cannot load
+    the estimator: it starts new ones and forgets the batch.
     """
 
     name: ClassVar[str] = "pool"
@@ -63,6 +67,7 @@ class PoolRunner(Runner):
     def _close(self) -> None:
         self._pool.terminate()
         self._pool.join()
+        del self._pool  # and its semaphores
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [(method, packed(batch)) for batch in batches]
@@ -82,11 +87,11 @@ class PoolPerTaskRunner(PoolRunner):
 
     def _start(self) -> None:
         context = multiprocessing.get_context(self.start_method)
-        self._pool = context.Pool(self.n_processes, initializer=keep, initargs=(None, self.inner_threads))
+        self._pool = context.Pool(self.n_processes, initializer=_leave_ctrl_c_to_the_caller)
 
     def _run(self, method: str, batches: Batches) -> Any:
-        tasks = [(self.estimator, method, packed(batch)) for batch in batches]
-        return join(self._pool.starmap(_compute, tasks, chunksize=1))
+        tasks = [(self.estimator, method, packed(batch), self.inner_threads) for batch in batches]
+        return join(self._pool.starmap(_compute_limited, tasks, chunksize=1))
 
 
 def check_start_method(start_method: str | None) -> str:
@@ -111,17 +116,21 @@ def check_start_method(start_method: str | None) -> str:
 
 
 _estimator: Any = None
+_limit: Any = None
 
 
 def keep(estimator: Any, inner_threads: int | None) -> None:
-    """Prepare a worker: keep the estimator, limit the threads, and leave Ctrl-C to the caller.
-
-    Ctrl-C reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
-    """
-    global _estimator
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker: keep the estimator, limit the threads, and leave Ctrl-C to the caller."""
+    global _estimator, _limit
+    _leave_ctrl_c_to_the_caller()
     _estimator = estimator
-    InnerThreads(inner_threads).limited().__enter__()  # for as long as the worker lives
+    _limit = InnerThreads(inner_threads).limited()  # kept, as it ends when nobody has it any more
+    _limit.__enter__()
+
+
+def _leave_ctrl_c_to_the_caller() -> None:
+    # It reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def compute_with_kept(task: tuple[str, Any]) -> Any:
@@ -130,4 +139,11 @@ def compute_with_kept(task: tuple[str, Any]) -> Any:
 
 
 def _compute(estimator: Any, method: str, batch: Any) -> Any:
-    return getattr(estimator, method)(batch)
+    with errors_that_travel():
+        return getattr(estimator, method)(batch)
+
+
+def _compute_limited(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
+    # Not when the worker begins: the first estimator brings the libraries that are to be limited.
+    with inner_threads_of_worker(inner_threads).limited():
+        return _compute(estimator, method, batch)

@@ -127,6 +127,8 @@ class ProcessRunner(Runner):
     def _close(self) -> None:
         self._release()
 
+    _close_in_fork = _close
+
     def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         # Workers map this memory, so rows in it, or in a part of it, are never copied.
         return self._rows.empty(shape, dtype)

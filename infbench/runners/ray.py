@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
+import psutil
+
+from infbench.errors import RunnerError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.extras import import_extra
 from infbench.runners.joblib_backends import compute_in_worker
+from infbench.runners.signals import ctrl_c_waits
+
+_END_S = 5.0
+"""How long the processes of an instance may take to end by themselves."""
 
 
 class RayRunner(Runner):
@@ -33,13 +44,17 @@ class RayRunner(Runner):
         Where ray is not installed.
     ConnectionError
         From `start`, where there is no instance at the address.
+    RunnerError
+        From `start`, where this process is connected to an instance already.
 
     Notes
     -----
     ray connects a process to one instance at a time, so only one such runner can be started in a process.
 
-    A batch that is contiguous in no order becomes C-ordered on its way. BLAS then takes another path, and floats may
-    differ from the serial ones in the last bit.
+    An instance of its own listens on the loopback address only, and sends no usage statistics.
+
+    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
+    another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "ray"
@@ -58,18 +73,36 @@ class RayRunner(Runner):
         self._ray = import_extra("ray", "ray")
 
     def _start(self) -> None:
-        own = {"num_cpus": self.n_processes, "include_dashboard": False} if self.address is None else {}
-        self._ray.init(address=self.address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        if self._ray.is_initialized():
+            raise RunnerError("this process is connected to an instance of ray already: close that first")
+        self._directory = None
         try:
+            quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if self.address is None:
+                # Not in the usual temporary folder: ray puts sockets there, and their paths must be short.
+                self._directory = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))  # noqa: S108
+                own = {"num_cpus": self.n_processes, "include_dashboard": False, "_temp_dir": self._directory}
+                with ctrl_c_waits(), _on_loopback():
+                    self._ray.init(address="local", **quiet, **own)
+            else:
+                self._ray.init(address=self.address, **quiet)
             self._estimator = self._ray.put(self.estimator)
             self._compute = self._ray.remote(compute_in_worker)
         except BaseException:
-            self._ray.shutdown()
+            self._close()
             raise
 
     def _close(self) -> None:
-        del self._estimator
+        self._estimator = None
+        if self._directory is None:
+            self._ray.shutdown()
+            return
+        processes = _processes_with(self._directory)
         self._ray.shutdown()
+        # It does not wait for all of them, and they write to the folder as long as they live.
+        for late in psutil.wait_procs(processes, _END_S)[1]:
+            late.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [self._compute.remote(self._estimator, method, packed(batch), self.inner_threads) for batch in batches]
@@ -77,3 +110,31 @@ class RayRunner(Runner):
             return join(self._ray.get(tasks))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
+        except self._ray.exceptions.RayError as error:
+            raise RunnerError(f"a worker of ray died, or could not load its task: {error}") from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let an instance that is started inside listen on the loopback address only, as ray does on other systems.
+
+    Its argument for the address of a node is not enough: its agents listen everywhere all the same.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _processes_with(directory: str) -> list[psutil.Process]:
+    """Return our processes that were told to use a folder, and all that these started."""
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if any(directory in argument for argument in process.cmdline()):
+                found += [process, *process.children(recursive=True)]
+    return found

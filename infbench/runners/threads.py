@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
 from infbench.runners.base import Runner
@@ -44,4 +44,11 @@ class ThreadsRunner(Runner):
 
         # BLAS has one limit for the whole process, which the threads would lift while others still compute.
         with self._inner_threads.limited():
-            return join(list(self._pool.map(compute, batches)))
+            futures = [self._pool.submit(compute, batch) for batch in batches]
+            try:
+                return join([future.result() for future in futures])
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                wait(futures)  # or one that ends later would put this limit back, and nobody would lift it again
+                raise
