@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that ``infbench --help`` an
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,7 @@ def peers(
 @click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: three]")
 @click.option("--runner", default="process", show_default=True, help="Name of a runner.")
 @_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
-@_number_option("--turns", default="9", show_default=True, help="Rounds of base, working tree, base for each model.")
+@_number_option("--turns", default="9", show_default=True, help="Rounds of base, working tree, base.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the table there as well.")
 def gate(
     *, base: str, models: Sequence[str], runner: str, n_processes: Any, turns: Any, markdown_file: str | None
@@ -215,7 +216,9 @@ def gate(
         models = models or MODELS
         _check_models(models)
         how = {"runner": runner, "n_processes": n_processes, "turns": turns}
-        with _progress(f"measure against {base}", len(models) * turns) as show:
+        # CI ends a job with SIGTERM: that, too, must take the turn's processes and folder along.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with _progress(f"measure against {base}", turns) as show:
             progress = partial(_show_rounds, show, f"measure against {base}", 0)
             rows = run_gate(base, models=models, progress=progress, **how)
         report = gate_markdown(rows, base)

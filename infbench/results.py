@@ -226,20 +226,25 @@ class GateRow:
         New / old: above 1 is worse.
     noise_floor : Estimate
         Old / old, measured in the same way.
+    cause : str
+        Why it changed, where that is nobody's merit or fault; empty otherwise.
     """
 
     benchmark: str
     figure: str
     change: Estimate
     noise_floor: Estimate
+    cause: str = ""
 
     @property
     def verdict(self) -> str:
-        """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``.
+        """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``, or the cause where there is one.
 
         Worse or better is what lies beyond the noise floor and 5 % with its whole interval. Unchanged is what excludes
         a change of 20 %.
         """
+        if self.cause:
+            return self.cause
         low, high = self.change.low, self.change.high
         if low > max(1.05, self.noise_floor.value) and self.change.value > self.noise_floor.high:
             return "worse"
