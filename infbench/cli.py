@@ -194,7 +194,7 @@ def peers(
 @click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: three]")
 @click.option("--runner", default="process", show_default=True, help="Name of a runner.")
 @_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
-@_number_option("--turns", default="9", show_default=True, help="Rounds of base, working tree, base.")
+@_number_option("--turns", default="9", show_default=True, help="Turns of the working tree, between turns of the base.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the table there as well.")
 def gate(
     *, base: str, models: Sequence[str], runner: str, n_processes: Any, turns: Any, markdown_file: str | None

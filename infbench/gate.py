@@ -44,7 +44,7 @@ for model, estimator in estimators.items():
         expected = serial.predict(X, batch_size=batch_size)
         assert (runner.predict(X, batch_size=batch_size) == expected).all(), "the answer is not the serial one"
         begun_s, rounds = time.perf_counter(), 0
-        while rounds < 7 or time.perf_counter() - begun_s < 0.5:
+        while rounds < 5 or time.perf_counter() - begun_s < 0.4:
             for name, one in passes.items():
                 t = time.perf_counter()
                 one.predict(X, batch_size=batch_size)
@@ -74,10 +74,10 @@ def run_gate(
 ) -> list[GateRow]:
     """Measure the working tree against another commit of the repository.
 
-    The two take turns, each turn a process of its own: the base, the working tree, the base again. For every model a
-    turn keeps its fastest pass, as whatever else happens on the machine only adds. Each three turns give one ratio of
-    the working tree to the geometric mean of the bases around it, so that a drift of the machine cancels, and one of
-    base to base: the noise floor.
+    The two take turns, each turn a process of its own, and the base has the first and the last one. For every model a
+    turn keeps its fastest pass, as whatever else happens on the machine only adds. Each turn of the working tree gives
+    one ratio to the geometric mean of the bases around it, so that a drift of the machine cancels, and these two give
+    one of base to base: the noise floor.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def run_gate(
         It is started with what it takes by itself.
     n_processes : int, default=2
     turns : int, default=9
-        Rounds of three turns. With fewer than 8 the intervals mean little.
+        Turns of the working tree. With fewer than 8 the intervals mean little.
     progress : callable or None, default=None
-        Called with the number of finished rounds and of all rounds.
+        Called with the number of finished turns of the working tree and of all of them.
 
     Returns
     -------
@@ -118,9 +118,11 @@ def run_gate(
         workload = Path(folder, "workload.pickle")
         estimators = {model: make_model(model) for model in models}
         workload.write_bytes(pickle.dumps((estimators, make_data(n_samples=_N_SAMPLES))))
+        before = _turn(old, workload, runner, n_processes)
         for done in range(turns):
-            before, now, after = (_turn(root, workload, runner, n_processes) for root in (old, head, old))
+            now, after = (_turn(root, workload, runner, n_processes) for root in (head, old))
             rounds.append((before, now, after))
+            before = after  # the base between two turns of the working tree is measured once, and stands for both
             if progress is not None:
                 progress(done + 1, turns)
     return [row for model in estimators for row in _rows(model, runner, rounds)]
@@ -130,8 +132,9 @@ def _rows(model: str, runner: str, rounds: Sequence[tuple[_Turn, _Turn, _Turn]])
     rows = {}
     for figure, of in _FIGURES.items():
         values = [tuple(of(turn[model]) for turn in turns) for turns in rounds]
-        change = bootstrap_median([now / (before * after) ** 0.5 for before, now, after in values], confidence=_CONFIDENCE)
-        noise = bootstrap_median([after / before for before, _, after in values], confidence=_CONFIDENCE)
+        changes = [now / (before * after) ** 0.5 for before, now, after in values]
+        noises = [after / before for before, _, after in values]
+        change, noise = (bootstrap_median(ratios, confidence=_CONFIDENCE) for ratios in (changes, noises))
         rows[figure] = GateRow(f"{model}, {runner}", figure, change, noise)
     rows["cost ratio"] = blame(rows["cost ratio"], serial=rows["serial time"], runner=rows["time"])
     return list(rows.values())

@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from infbench.gate import blame
 from infbench.report import gate_markdown
 from infbench.results import GateRow
 from infbench.stats import Estimate
@@ -25,7 +27,9 @@ from infbench.runners.process import ProcessRunner as _Runner
 def _slower(self, method, batches, _run=_Runner._run):
     begun_s = time.perf_counter()
     answer = _run(self, method, batches)
-    time.sleep(9 * (time.perf_counter() - begun_s))  # so much that a single turn shows it on a loaded machine, too
+    until_s = time.perf_counter() + {more} * (time.perf_counter() - begun_s)
+    while time.perf_counter() < until_s:
+        pass
     return answer
 
 _Runner._run = _slower
@@ -49,11 +53,20 @@ def repository(tmp_path_factory):
     return path
 
 
-def start(repository, *arguments):
+@pytest.fixture
+def slower(repository):
+    """Give a function that makes the runner of the working tree take ``1 + more`` times as long."""
+    module = repository / "infbench" / "runners" / "process.py"
+    before = module.read_text()
+    yield lambda more: module.write_text(before + SLOWER.format(more=more))
+    module.write_text(before)
+
+
+def start(repository, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", "infbench", "gate", *arguments],
         cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": str(repository), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,46 +83,68 @@ def quick():
     return ["--base", "HEAD", "--model", "hist_gradient_boosting", "--turns", "1"]
 
 
-def test_runner_that_takes_ten_times_as_long_is_caught(repository, quick):
-    module = repository / "infbench" / "runners" / "process.py"
-    before = module.read_text()
-    module.write_text(before + SLOWER)
-    try:
-        code, out, errors = finish(start(repository, *quick, "--markdown", "gate.md"))
-    finally:
-        module.write_text(before)
+def verdicts(out):
+    """Give the change in percent and the verdict of each model and figure of a table."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if ", process |" in line]
+    return {(row[0], row[1]): (int(row[2].rstrip("%")), row[-1]) for row in rows}
+
+
+def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick):
+    slower(9)  # so much that a single round shows it on a loaded machine, too
+    code, out, errors = finish(start(repository, *quick, "--markdown", "gate.md"))
     assert (code, errors) == (1, "")
     assert out.startswith("**Worse** than HEAD.")
-    rows = [line.split("|")[1:-1] for line in out.splitlines() if line.startswith("| hist")]
-    assert [row[1].strip() for row in rows] == ["cost ratio", "time"]
-    assert all("**worse**" in row[-1] and int(row[2].strip(" %+")) > 50 for row in rows)
+    rows = verdicts(out)
+    assert [figure for _, figure in rows] == ["serial time", "time", "cost ratio"]
+    for figure in ("time", "cost ratio"):
+        change, verdict = rows["hist_gradient_boosting, process", figure]
+        assert change > 50
+        assert verdict == "**worse**"
     assert (repository / "gate.md").read_text() == out
     assert git("worktree", "list", cwd=repository).count("\n") == 0
+
+
+@pytest.mark.timeout(1_200)
+def test_runner_that_takes_a_fifth_longer_is_caught(repository, slower, request):
+    if not request.config.getoption("full"):
+        pytest.skip("whole runs take minutes: PYTEST_ARGS='--full -k fifth_longer'")
+    slower(0.2)
+    code, out, errors = finish(start(repository, "--base", "HEAD"))
+    print(f"exit code {code}\n{out}")
+    assert (code, errors) == (1, "")
 
 
 @pytest.mark.timeout(7_200)
 def test_no_change_raises_no_alarm(repository, request):
     if not request.config.getoption("full"):
-        pytest.skip("20 whole runs take an hour: PYTEST_ARGS='--full -k no_alarm'")
+        pytest.skip("20 whole runs take half an hour: PYTEST_ARGS='--full -k no_alarm -rP'")
+    codes = []
     for _ in range(20):
         code, out, errors = finish(start(repository, "--base", "HEAD"))
-        assert (code in {0, 3}, errors) == (True, "")
-        assert "orse**" not in out
+        codes.append(code)
+        print(f"exit code {code}\n{out}{errors}")
+    print(f"exit codes: {codes}")
+    assert set(codes) <= {0, 3}, codes
+    assert codes.count(0) > len(codes) / 2, f"a gate that is mostly inconclusive is of no use: {codes}"
 
 
-@pytest.mark.leaves_behind("files", reason="a killed fork server cannot remove its folder")
-def test_interrupted_leaves_no_process_and_no_worktree(repository, quick, nothing_left_behind):
-    process = start(repository, *quick)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_leaves_no_process_and_no_folder(repository, quick, tmp_path, stop):
+    process = start(repository, *quick, TMPDIR=str(tmp_path))
+    gate = psutil.Process(process.pid)
+    # The turn, and what its runner started: those are what a signal to the gate alone would leave.
     deadline_s = time.monotonic() + 60
-    while "\n" not in git("worktree", "list", cwd=repository):
+    while len(children := gate.children(recursive=True)) < 3:
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     code, out, errors = finish(process)
     assert (code, out) == (130, "")
     assert errors.endswith("Error: interrupted\n")
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert list(tmp_path.iterdir()) == []
     assert git("worktree", "list", cwd=repository).count("\n") == 0
+    assert git("status", "--porcelain", "--untracked-files=no", cwd=repository) == ""
 
 
 @pytest.mark.parametrize(
@@ -144,6 +179,30 @@ def test_wrong_usage_is_refused(repository, arguments, message):
 )
 def test_verdict(change, noise, verdict):
     assert GateRow("a", "time", change, noise).verdict == verdict
+
+
+def row(figure, value):
+    return GateRow("forest, process", figure, Estimate(value, value * 0.99, value * 1.01), SILENT)
+
+
+@pytest.mark.parametrize(
+    ("serial", "runner", "verdict"),
+    [
+        (0.7, 1.0, "only serial is faster"),
+        (0.7, 0.8, "only serial is faster"),
+        (0.8, 1.2, "worse"),
+        (1.0, 1.3, "worse"),
+        (1.0, 1.0, "unchanged"),
+        (1.3, 1.0, "only serial is slower"),
+        (1.2, 0.8, "better"),
+    ],
+)
+def test_cost_ratio_takes_no_blame_for_serial(serial, runner, verdict):
+    cost = blame(row("cost ratio", runner / serial), serial=row("serial time", serial), runner=row("time", runner))
+    assert cost.verdict == verdict
+    alarm = verdict == "worse"
+    assert gate_markdown([cost], "main").startswith("**Worse**" if alarm else "Not worse")
+    assert f"| {'**worse**' if alarm else verdict} |" in gate_markdown([cost], "main")
 
 
 def test_report_says_the_worst_first():
