@@ -62,11 +62,11 @@ def slower(repository):
     module.write_text(before)
 
 
-def start(repository, *arguments, **environment):
+def start(repository, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "infbench", "gate", *arguments],
         cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(repository), **environment},
+        env={**os.environ, "PYTHONPATH": str(repository)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -129,12 +129,13 @@ def test_no_change_raises_no_alarm(repository, request):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_leaves_no_process_and_no_folder(repository, quick, tmp_path, stop):
-    process = start(repository, *quick, TMPDIR=str(tmp_path))
+def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left_behind, stop):
+    process = start(repository, *quick)
     gate = psutil.Process(process.pid)
     # The turn, and what its runner started: those are what a signal to the gate alone would leave.
     deadline_s = time.monotonic() + 60
     while len(children := gate.children(recursive=True)) < 3:
+        assert process.poll() is None, finish(process)
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
     process.send_signal(stop)
@@ -142,7 +143,7 @@ def test_stopped_leaves_no_process_and_no_folder(repository, quick, tmp_path, st
     assert (code, out) == (130, "")
     assert errors.endswith("Error: interrupted\n")
     assert not psutil.wait_procs(children, timeout=10)[1]
-    assert list(tmp_path.iterdir()) == []
+    nothing_left_behind()
     assert git("worktree", "list", cwd=repository).count("\n") == 0
     assert git("status", "--porcelain", "--untracked-files=no", cwd=repository) == ""
 
