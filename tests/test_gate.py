@@ -80,7 +80,7 @@ def finish(process):
 
 @pytest.fixture
 def quick():
-    return ["--base", "HEAD", "--model", "hist_gradient_boosting", "--turns", "1"]
+    return ["--base", "HEAD", "--model", "logistic_regression", "--turns", "1"]
 
 
 def verdicts(out):
@@ -97,7 +97,7 @@ def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick
     rows = verdicts(out)
     assert [figure for _, figure in rows] == ["serial time", "time", "cost ratio"]
     for figure in ("time", "cost ratio"):
-        change, verdict = rows["hist_gradient_boosting, process", figure]
+        change, verdict = rows["logistic_regression, process", figure]
         assert change > 50
         assert verdict == "**worse**"
     assert (repository / "gate.md").read_text() == out
