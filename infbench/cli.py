@@ -194,7 +194,7 @@ def peers(
 @click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: three]")
 @click.option("--runner", default="process", show_default=True, help="Name of a runner.")
 @_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
-@_number_option("--turns", default="9", show_default=True, help="Turns of the working tree, between turns of the base.")
+@_number_option("--turns", default="9", show_default=True, help="How often both are started afresh.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the table there as well.")
 def gate(
     *, base: str, models: Sequence[str], runner: str, n_processes: Any, turns: Any, markdown_file: str | None
@@ -216,7 +216,7 @@ def gate(
         models = models or MODELS
         _check_models(models)
         how = {"runner": runner, "n_processes": n_processes, "turns": turns}
-        # CI ends a job with SIGTERM: that, too, must take the turn's processes and folder along.
+        # CI ends a job with SIGTERM: that, too, must take all processes and the folder along.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with _progress(f"measure against {base}", turns) as show:
             progress = partial(_show_rounds, show, f"measure against {base}", 0)

@@ -9,12 +9,15 @@ import pickle
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import IO, Any, NamedTuple
 
 from infbench.errors import InfbenchError, InvalidParameterError
 from infbench.results import GateRow
@@ -24,43 +27,57 @@ MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression")
 
 _N_SAMPLES, _BATCH_SIZE = 4_000, 500
 _CONFIDENCE = 0.99
+_LEAST_PASSES, _LEAST_S = 7, 1.0
+"""Passes of each side, and seconds of all of them, that a turn measures a model for at least."""
 
-# A process of its own for every turn, with the infbench of one commit. It uses what every commit has.
-_TURN = """
+_END_S = 10.0
+"""How long a side may take to close its runner."""
+
+# One side: a process with the infbench of one commit, which makes a pass for each line that it reads. It uses what
+# every commit has.
+_SIDE = """
 import json, pickle, sys, time
 import infbench
 
 path, runner_name, n_processes, batch_size = sys.argv[1:]
 n_processes, batch_size = int(n_processes), int(batch_size)
+print(json.dumps(infbench.__file__), flush=True)
 with open(path, "rb") as file:
     estimators, X = pickle.load(file)
-best_s = {}
-for model, estimator in estimators.items():
+
+def seconds(runner):
+    begun_s = time.perf_counter()
+    runner.predict(X, batch_size=batch_size)
+    return time.perf_counter() - begun_s
+
+for estimator in estimators:
     serial = infbench.make_runner("serial", estimator)
     runner = infbench.make_runner(runner_name, estimator, n_processes=n_processes)
-    passes = {"serial": serial, "runner": runner}
-    best_s[model] = best = dict.fromkeys(passes, float("inf"))
     with serial, runner:
         expected = serial.predict(X, batch_size=batch_size)
         assert (runner.predict(X, batch_size=batch_size) == expected).all(), "the answer is not the serial one"
-        begun_s, rounds = time.perf_counter(), 0
-        while rounds < 5 or time.perf_counter() - begun_s < 0.4:
-            for name, one in passes.items():
-                t = time.perf_counter()
-                one.predict(X, batch_size=batch_size)
-                best[name] = min(best[name], time.perf_counter() - t)
-            rounds += 1
-print(json.dumps({"file": infbench.__file__, "best_s": best_s}))
+        for line in sys.stdin:
+            if line != "pass\\n":
+                break
+            print(json.dumps([seconds(serial), seconds(runner)]), flush=True)
 """
 
-_Turn = dict[str, dict[str, float]]
-"""Seconds of the fastest pass, by model and then by ``"serial"`` and ``"runner"``."""
 
-_FIGURES: dict[str, Callable[[dict[str, float]], float]] = {
-    "serial time": lambda best_s: best_s["serial"],
-    "time": lambda best_s: best_s["runner"],
-    "cost ratio": lambda best_s: best_s["runner"] / best_s["serial"],
+class _Pass(NamedTuple):
+    """Seconds of a pass of the serial runner, and of one of the other runner right after it."""
+
+    serial_s: float
+    runner_s: float
+
+
+_FIGURES: dict[str, Callable[[_Pass], float]] = {
+    "serial time": lambda one: one.serial_s,
+    "time": lambda one: one.runner_s,
+    "cost ratio": lambda one: one.runner_s / one.serial_s,
 }
+
+_Round = tuple[_Pass, _Pass, _Pass]
+"""A pass of the base, one of the working tree and one of the base again, in any order."""
 
 
 def run_gate(
@@ -74,10 +91,10 @@ def run_gate(
 ) -> list[GateRow]:
     """Measure the working tree against another commit of the repository.
 
-    The two take turns, each turn a process of its own, and the base has the first and the last one. For every model a
-    turn keeps its fastest pass, as whatever else happens on the machine only adds. Each turn of the working tree gives
-    one ratio to the geometric mean of the bases around it, so that a drift of the machine cancels, and these two give
-    one of base to base: the noise floor.
+    A turn starts three processes, two of the base and one of the working tree, which make pass after pass by turns. A
+    pass of the working tree divided by the geometric mean of the two others is its change, one of the base divided by
+    the other is noise, and the median of all passes is what a turn says. So neither a machine that drifts nor a process
+    that happens to be a fast or a slow one looks like a change.
 
     Parameters
     ----------
@@ -88,9 +105,9 @@ def run_gate(
         It is started with what it takes by itself.
     n_processes : int, default=2
     turns : int, default=9
-        Turns of the working tree. With fewer than 8 the intervals mean little.
+        With fewer than 8 the intervals mean little.
     progress : callable or None, default=None
-        Called with the number of finished turns of the working tree and of all of them.
+        Called with the number of finished turns and of all turns.
 
     Returns
     -------
@@ -102,40 +119,63 @@ def run_gate(
     InvalidParameterError
         Where this is no git repository, or there is no such commit, or no infbench in it.
     InfbenchError
-        Where a turn fails; the message holds what it printed.
+        Where a process fails; the message holds what it printed.
     """
     from infbench.data import make_data
     from infbench.models import make_model
 
     head = Path(_git("rev-parse", "--show-toplevel").decode().strip())
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").decode().strip()
-    rounds: list[tuple[_Turn, _Turn, _Turn]] = []
+    measured: list[list[list[_Round]]] = []  # by turn and model
     # A process that was killed may still be about to write there: that must not hide why it was killed.
     with tempfile.TemporaryDirectory(prefix="infbench-gate-", ignore_cleanup_errors=True) as folder:
         old = Path(folder, "base")
-        with tarfile.open(fileobj=io.BytesIO(_git("-C", str(head), "archive", commit, "infbench"))) as archive:
-            archive.extractall(old, filter="data")
+        packed = _git("-C", str(head), "archive", "--format=zip", commit, "infbench")
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            archive.extractall(old)
         workload = Path(folder, "workload.pickle")
-        estimators = {model: make_model(model) for model in models}
-        workload.write_bytes(pickle.dumps((estimators, make_data(n_samples=_N_SAMPLES))))
-        before = _turn(old, workload, runner, n_processes)
+        workload.write_bytes(pickle.dumps(([make_model(model) for model in models], make_data(n_samples=_N_SAMPLES))))
         for done in range(turns):
-            now, after = (_turn(root, workload, runner, n_processes) for root in (head, old))
-            rounds.append((before, now, after))
-            before = after  # the base between two turns of the working tree is measured once, and stands for both
+            with ExitStack() as stack:
+                sides = [
+                    stack.enter_context(_started(root, workload, runner, n_processes)) for root in (old, head, old)
+                ]
+                measured.append([_rounds(sides) for _ in models])
             if progress is not None:
                 progress(done + 1, turns)
-    return [row for model in estimators for row in _rows(model, runner, rounds)]
+    return [
+        row
+        for index, model in enumerate(models)
+        for row in _rows(f"{model}, {runner}", [turn[index] for turn in measured])
+    ]
 
 
-def _rows(model: str, runner: str, rounds: Sequence[tuple[_Turn, _Turn, _Turn]]) -> list[GateRow]:
+def _rounds(sides: Sequence[_Side]) -> list[_Round]:
+    """Measure a model, and go on to the next one."""
+    for side in sides:
+        side.make_pass()  # the first one is not warm
+    rounds: list[_Round] = []
+    end_s = time.monotonic() + _LEAST_S
+    while len(rounds) < _LEAST_PASSES or time.monotonic() < end_s:
+        first = len(rounds) % len(sides)  # so that none is always the first, or after the same one
+        passes = {side: side.make_pass() for side in (*sides[first:], *sides[:first])}
+        before, now, after = (passes[side] for side in sides)
+        rounds.append((before, now, after))
+    for side in sides:
+        side.go_on()
+    return rounds
+
+
+def _rows(benchmark: str, turns: Sequence[Sequence[_Round]]) -> list[GateRow]:
     rows = {}
     for figure, of in _FIGURES.items():
-        values = [tuple(of(turn[model]) for turn in turns) for turns in rounds]
-        changes = [now / (before * after) ** 0.5 for before, now, after in values]
-        noises = [after / before for before, _, after in values]
+        changes, noises = [], []
+        for rounds in turns:
+            values = [(of(before), of(now), of(after)) for before, now, after in rounds]
+            changes.append(median(now / (before * after) ** 0.5 for before, now, after in values))
+            noises.append(median(after / before for before, _, after in values))
         change, noise = (bootstrap_median(ratios, confidence=_CONFIDENCE) for ratios in (changes, noises))
-        rows[figure] = GateRow(f"{model}, {runner}", figure, change, noise)
+        rows[figure] = GateRow(benchmark, figure, change, noise)
     rows["cost ratio"] = blame(rows["cost ratio"], serial=rows["serial time"], runner=rows["time"])
     return list(rows.values())
 
@@ -160,32 +200,76 @@ def blame(cost: GateRow, *, serial: GateRow, runner: GateRow) -> GateRow:
     return cost
 
 
-def _turn(root: Path, workload: Path, runner: str, n_processes: int) -> _Turn:
+class _Side:
+    """A process with the infbench of one commit."""
+
+    def __init__(self, root: Path, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self._root = root
+        self._process = process
+        self._errors = errors
+
+    def make_pass(self) -> _Pass:
+        return _Pass(*self._ask("pass"))
+
+    def go_on(self) -> None:
+        """Let it start the runner of the next model, or end after the last one."""
+        self._tell("next")
+
+    def check_origin(self) -> None:
+        file = self._answer()
+        if self._root.resolve() not in Path(file).resolve().parents:
+            raise InfbenchError(f"the process of {self._root} took infbench from {file}")
+
+    def _ask(self, line: str) -> Any:
+        self._tell(line)
+        return self._answer()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # `_answer` tells why
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().strip()
+            raise InfbenchError(f"the process of {self._root.name} failed with exit code {code}:\n{said}")
+        return json.loads(line)
+
+
+@contextmanager
+def _started(root: Path, workload: Path, runner: str, n_processes: int) -> Iterator[_Side]:
+    """Start a side; it ends, with everything that it started, when the context does."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    process = subprocess.Popen(  # noqa: S603  # our own program, with our own arguments
-        [sys.executable, "-c", _TURN, str(workload), runner, str(n_processes), str(_BATCH_SIZE)],
-        cwd=root,
-        # What a turn that is killed leaves in its temporary folder goes with ours.
-        env={**os.environ, **one_thread, "PYTHONPATH": str(root), "TMPDIR": str(workload.parent)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # so that it can be ended with all processes that it started
-    )
-    try:
-        out, errors = process.communicate()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
-    if process.returncode != 0:
-        raise InfbenchError(f"a turn of {root.name} failed with exit code {process.returncode}:\n{errors.strip()}")
-    turn: dict[str, Any] = json.loads(out)
-    if root.resolve() not in Path(turn["file"]).resolve().parents:
-        raise InfbenchError(f"a turn of {root} took infbench from {turn['file']}")
-    best_s: _Turn = turn["best_s"]
-    return best_s
+    with (
+        tempfile.TemporaryFile("w+", dir=workload.parent) as errors,
+        subprocess.Popen(  # noqa: S603  # our own program, with our own arguments
+            [sys.executable, "-c", _SIDE, str(workload), runner, str(n_processes), str(_BATCH_SIZE)],
+            cwd=root,
+            # What a process that is killed leaves in its temporary folder goes with ours.
+            env={**os.environ, **one_thread, "PYTHONPATH": str(root), "TMPDIR": str(workload.parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,  # so that it can be ended with all processes that it started
+        ) as process,
+    ):
+        try:
+            side = _Side(root, process, errors)
+            side.check_origin()
+            yield side
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _git(*arguments: str) -> bytes:

@@ -176,8 +176,9 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
         for row in rows
     ]
     note = (
-        "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Medians "
-        "of ratios of turns that alternated, with 99 % intervals; noise floor: base against base, measured alike."
+        "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
+        "made passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
+        "measured alike."
     )
     columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
     return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"
