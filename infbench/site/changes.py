@@ -18,7 +18,7 @@ from infbench.stats import Estimate, quotient
 _MIN_REPEATS = 4
 """Repetitions of a measurement below which nobody knows how far they lie apart."""
 
-_REPEAT_NOISE_SDS = 3.0
+_REPEAT_NOISE_SDS = 3.5
 """A step of fewer standard deviations than this is what repeating a measurement gives by itself."""
 
 
@@ -176,7 +176,7 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
     Returns
     -------
     float or None
-        A factor, 1 or more, that a step between two measurements exceeds by chance about three times in a thousand.
+        A factor, 1 or more, that a step between two measurements exceeds by chance about once in two thousand times.
         None with fewer than four points that have all three figures.
 
     Notes
@@ -221,16 +221,20 @@ class Repeats:
             if noise is not None:
                 about = (workload.model, runner)
                 self._of_model[about] = max(noise, self._of_model.get(about, noise))
+        self._of_all = repeat_noise(point for points in by_key.values() for point in points)
 
     def noise(self, key: _Key, quantity: Quantity) -> float | None:
         """Return the repeat noise of a quantity.
 
         That of the serial time, which all runners share, comes from all of them. A workload whose speedup was measured
-        in one way only has the largest of the other workloads of its model and runner.
+        in one way only has the largest of the other workloads of its model and runner. None has less than the computer
+        has on the whole: few repetitions may agree by chance.
         """
         if quantity == Quantity.SERIAL:
-            return self._of_serial.get(key[0])
-        return self._of_runner.get(key) or self._of_model.get((key[0].model, key[1]))
+            own = self._of_serial.get(key[0])
+        else:
+            own = self._of_runner.get(key) or self._of_model.get((key[0].model, key[1]))
+        return None if own is None else max(own, self._of_all or own)
 
 
 def find_steps(measured: Sequence[Measured]) -> list[Step]:
@@ -276,7 +280,7 @@ def compare(
     floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
     noise = Noise(floor, repeats.noise(key, quantity))
     outcome = judge(ratio, noise)
-    if outcome in _OPPOSITE and quantity == Quantity.PARALLEL and not _pairs_agree(before, after, key, ratio.value):
+    if outcome in _OPPOSITE and quantity != Quantity.SPEEDUP and not _confirmed(before, after, key, quantity, ratio):
         outcome = Outcome.INCONCLUSIVE
     meaning, reason = Meaning.NEITHER, ""
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
@@ -358,19 +362,22 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
     return point.serial if quantity == Quantity.SERIAL else point.parallel
 
 
-def _pairs_agree(before: Measured, after: Measured, key: _Key, ratio: float) -> bool:
-    """Tell whether the paired speedup confirms a step of the parallel time, by half of its size at least.
+def _confirmed(before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate) -> bool:
+    """Tell whether the other time and the paired speedup confirm a step of a time, by half of its size at least.
 
-    A machine that is slow for as long as one benchmark takes makes a step of a time. The speedup of the same runner was
-    measured at another moment: with the serial time it says what the parallel time should be.
+    A machine that is slow for as long as one benchmark takes makes a step of a time. The other time and the speedup
+    were measured at other moments, and together they say what this time should be.
     """
+    others = {Quantity.SERIAL: (Quantity.PARALLEL, 1), Quantity.PARALLEL: (Quantity.SERIAL, -1)}
+    other, power = others[quantity]
     implied = 1.0
-    for quantity, power in ((Quantity.SERIAL, 1), (Quantity.SPEEDUP, -1)):
-        ends = _figure(before, key, quantity), _figure(after, key, quantity)
+    for figure, exponent in ((other, 1), (Quantity.SPEEDUP, power)):
+        ends = _figure(before, key, figure), _figure(after, key, figure)
         if ends[0] is None or ends[1] is None:
             return True  # there is no second opinion
-        implied *= (ends[1].value / ends[0].value) ** power
-    return math.log(implied) * math.copysign(1.0, math.log(ratio)) >= abs(math.log(ratio)) / 2
+        implied *= (ends[1].value / ends[0].value) ** exponent
+    step = math.log(ratio.value)
+    return math.log(implied) * math.copysign(1.0, step) >= abs(step) / 2
 
 
 def _farther_bound(noise_floor: Estimate | None) -> float:
