@@ -6,6 +6,8 @@ compared different rows would compare nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from infbench.checks import check_positive_int, check_random_state
@@ -61,12 +63,8 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     check_random_state(random_state)
     # RandomState and not default_rng: numpy has frozen the stream of the former for ever and may change that of the
     # latter in any release, and every release set must see the same rows.
-    try:
+    with _must_fit(n_samples, n_features):
         return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
-    except (MemoryError, ValueError) as error:  # numpy's, for more bytes than there can be
-        raise InvalidParameterError(
-            f"n_samples x n_features must fit in memory, got {n_samples:,} x {n_features:,}"
-        ) from error
 
 
 def make_training_data(
@@ -162,7 +160,8 @@ def load_data(
     import numpy as np
 
     X, _ = _load_bundled(name, n_features)
-    return np.resize(X, (n_samples or len(X), X.shape[1]))  # np.resize fills up with repetitions
+    with _must_fit(n_samples or len(X), X.shape[1]):
+        return np.resize(X, (n_samples or len(X), X.shape[1]))  # np.resize fills up with repetitions
 
 
 def load_training_data(
@@ -205,6 +204,16 @@ def load_training_data(
 def _check_name(name: str) -> None:
     if name not in DATA:
         raise UnknownNameError("data set", name, DATA)
+
+
+@contextmanager
+def _must_fit(n_samples: int, n_features: int) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, ValueError, OverflowError) as error:  # numpy's, for more bytes than there can be
+        raise InvalidParameterError(
+            f"n_samples x n_features must fit in memory, got {n_samples:,} x {n_features:,}"
+        ) from error
 
 
 def _load_bundled(name: str, n_features: int | None) -> tuple[Rows, Labels]:

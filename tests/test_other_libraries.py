@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -64,25 +65,27 @@ def test_faults(name):
         for _ in range(2):
             check_survives_errors(runner, ROWS)
         check_survives_death(runner, ROWS)
-        assert {str(address) for address in _listened_to() if not address.is_loopback} == set()
+        assert {str(address) for address, _ in _listened_to() if not address.is_loopback} == set()
+        assert 8787 not in {port for _, port in _listened_to()}  # dask's own choice, which others may have, too
         pid = os.fork()
         if pid == 0:
             try:
                 runner.close()
-            finally:
                 os._exit(0)
-        os.waitpid(pid, 0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         check_answer(runner, "predict", ROWS, 10)
 
 
 def _listened_to():
-    """Give the addresses at which this process and its descendants take connections."""
+    """Give the addresses and ports at which this process and its descendants take connections."""
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
             for connection in process.net_connections("inet"):
                 if connection.status == psutil.CONN_LISTEN:
                     address = ip_address(connection.laddr.ip)
-                    yield getattr(address, "ipv4_mapped", None) or address
+                    yield getattr(address, "ipv4_mapped", None) or address, connection.laddr.port
 
 
 @KEEP_SOMETHING
@@ -125,6 +128,43 @@ def test_dask_cluster_of_others(tmp_path):
             process.terminate()
         for process in processes:
             process.wait(30)
+
+
+STARTS = """
+import sys, time
+from estimators import Rows
+from infbench.runners import make_runner
+
+if __name__ == "__main__":
+    runner = make_runner(sys.argv[1], Rows(), n_processes=2)
+    print("starts", flush=True)
+    with runner:
+        time.sleep(60)
+"""
+
+
+@KEEP_SOMETHING
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_ctrl_c_while_it_starts(name, tmp_path, nothing_left_behind):
+    script = tmp_path / "starts.py"
+    script.write_text(STARTS)
+    caller = subprocess.Popen(
+        [sys.executable, script, name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert caller.stdout.readline() == "starts\n"
+        time.sleep(0.4)
+        os.killpg(caller.pid, signal.SIGINT)  # as a terminal does: to everybody
+        _, errors = caller.communicate(timeout=40)
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+        assert errors.count("Traceback") == 1  # nobody else says anything
+    finally:
+        caller.kill()
+    nothing_left_behind(grace_s=10)
 
 
 def test_missing_one_is_named_with_its_extra():

@@ -172,9 +172,10 @@ class TestFaults:
             if pid == 0:
                 try:
                     runner.close()
-                finally:
                     os._exit(0)
-            os.waitpid(pid, 0)
+                finally:
+                    os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             check_answer(runner, "predict", ROWS, 10)
 
 

@@ -67,6 +67,8 @@ class DaskRunner(Runner):
                         threads_per_worker=1,
                         processes=True,
                         dashboard_address=None,
+                        # It serves figures over HTTP all the same, from 8787 on, and warns where that port is taken.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                         silence_logs=logging.CRITICAL,
                     )
             where = self.address if self._cluster is None else self._cluster

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
 
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
     """Return a context manager; a Ctrl-C inside it is told at its end, and never to the processes started inside it.
 
-    Signals that are blocked stay so in new processes and threads. So these leave Ctrl-C to the caller, who ends them in
-    order. (Where the system cannot block signals, nothing changes.)
+    For a library that starts several processes and cannot be stopped half-way. It does nothing outside of the main
+    thread, which is the only one to be told of Ctrl-C, and where the system cannot block signals.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    tell: Any = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not callable(tell) or not in_main_thread or not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # started later, with a process, it would unblock the signal for that process
+    came: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
+    # New processes and threads inherit this. Other threads may take the signal all the same: hence the handler too.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, tell)
+    if came:
+        tell(*came[0])
