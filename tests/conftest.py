@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import hypothesis
@@ -13,6 +14,9 @@ from left_behind import KINDS, Watch, watching
 # A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
 hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("infbench")
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_S = 2.0
 
