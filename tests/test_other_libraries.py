@@ -62,8 +62,7 @@ def test_faults(name):
     with make_runner(name, Misbehaves(), n_processes=2) as runner:
         for batch_size in (1, 50, 1_000):
             check_answer(runner, "predict", ROWS, batch_size)
-        for _ in range(2):
-            check_survives_errors(runner, ROWS)
+        check_survives_errors(runner, ROWS)
         check_survives_death(runner, ROWS)
         assert {str(address) for address, _ in _listened_to() if not address.is_loopback} == set()
         assert 8787 not in {port for _, port in _listened_to()}  # dask's own choice, which others may have, too
