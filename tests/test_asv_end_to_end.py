@@ -32,41 +32,45 @@ CONFIGURATION = {
 SUITE = """
 from infbench.data import make_data
 from infbench.measure import paired_cost_samples
-from infbench.models import make_model
-from small import LateRunner
-
-MODEL = make_model("dummy")  # here, so that scikit-learn is imported before asv forks
+from small import LateRunner, SleepingEstimator
 
 
 class Cost:
     version = "1"
 
     def setup(self):
-        self.runner = LateRunner(MODEL).start()
+        self.runner = LateRunner(SleepingEstimator()).start()
         self.X = make_data(n_samples=100)
 
     def teardown(self):
         self.runner.close()
 
     def track_cost_ratio(self):
-        samples = paired_cost_samples(self.runner, self.X, batch_size=50, repeat=9)
+        samples = paired_cost_samples(self.runner, self.X, batch_size=100, repeat=15)
         return {"samples": samples, "number": 1}
 
     track_cost_ratio.unit = "parallel / serial time"
 
     def time_predict(self):
-        self.runner.predict(self.X, batch_size=50)
+        self.runner.predict(self.X, batch_size=100)
 
 
 def track_known():
     return {"samples": [3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0, 9.0], "number": 1}
 """
 
-# Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for.
+# Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for. The serial answer sleeps
+# too: beside one of some microseconds, a single pause of the machine would be a larger slowdown than the planted one.
 PROJECT = """
 import time
 
 from infbench.runners.serial import SerialRunner
+
+
+class SleepingEstimator:
+    def predict(self, X):
+        time.sleep(0.01)
+        return X[:, 0]
 
 
 class LateRunner(SerialRunner):
@@ -116,7 +120,7 @@ class Repository:
             "--machine",
             MACHINE,
             "--show-stderr",
-            *["-a", "rounds=1", "-a", "repeat=9"],
+            *["-a", "rounds=1", "-a", "repeat=15"],
         )
 
     def asv(self, *args: str) -> str:
@@ -138,7 +142,7 @@ class Repository:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, str, str]:
     repository = Repository(tmp_path_factory.mktemp("end_to_end"))
     fast = repository.commit(delay_s=0.0)
-    slow = repository.commit(delay_s=0.02)
+    slow = repository.commit(delay_s=0.1)
     for commit in (fast, slow):
         repository.measure(commit)
     repository._run("git", "checkout", "--quiet", "main")
