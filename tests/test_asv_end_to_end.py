@@ -59,8 +59,8 @@ def track_known():
     return {"samples": [3.0, 1.0, 2.0, 5.0, 4.0, 8.0, 7.0, 6.0, 9.0], "number": 1}
 """
 
-# Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for. The serial answer sleeps
-# too: beside one of some microseconds, a single pause of the machine would be a larger slowdown than the planted one.
+# Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for. The serial answer
+# sleeps too: beside one of some microseconds, a single pause of the machine would be a larger slowdown than that.
 PROJECT = """
 import time
 
