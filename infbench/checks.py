@@ -63,4 +63,4 @@ def check_random_state(value: Any) -> None:
 
 def _is_int(value: Any) -> bool:
     # Not `operator.index`: it takes arrays without dimensions too, which can be changed after the check.
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

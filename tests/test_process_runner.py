@@ -88,6 +88,7 @@ class TestDeath:
         late = ROWS[:300].copy()
         late[250, 0] = -2  # the last batch takes its time
         with infbench.ProcessRunner(Rows(), n_processes=3) as runner:
+            runner.takes_over = False  # the last batch is the other worker's, however late it is
             for _ in range(5):
                 killer = threading.Timer(0.15, os.kill, (worker_pids(runner)[0], signal.SIGKILL))
                 killer.start()

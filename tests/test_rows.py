@@ -13,9 +13,9 @@ from contracts import check_answer, layouts
 from estimators import Identity, Rows
 
 import infbench
-from infbench.runners import rows
-from infbench.runners.caller_memory import RowReader, address_of, open_own_memory
-from infbench.runners.messages import ArrayLayout
+from infbench.runners import caller_memory, rows
+from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
+from infbench.runners.messages import Place
 
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
 WIDE = np.zeros((100_000, 20))
@@ -50,16 +50,24 @@ def mapped(runner, X):
     return placed
 
 
-@pytest.fixture(scope="module", params=["the caller's memory", "mapped memory", "a copy"])
+def no_memory():
+    raise OSError("this system has no such file")
+
+
+@pytest.fixture(scope="module", params=["the caller's memory", "by descriptor", "mapped memory", "a copy"])
 def place(request):
     """Give a runner whose worker computes its share, and what puts rows where this parameter says."""
-    runner = infbench.ProcessRunner(infbench.make_model("logistic_regression", n_features=6), n_processes=2)
+    estimator = infbench.make_model("logistic_regression", n_features=6)
+    # Only a fork of this process finds what is changed in it.
+    runner = infbench.ProcessRunner(estimator, 2, start_method="fork" if request.param == "by descriptor" else None)
     with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by descriptor":
+            patch.setattr(caller_memory, "_process_vm_readv", None)
         if request.param == "a copy":
-            patch.setattr(rows, "open_own_memory", lambda: None)
+            patch.setattr(rows, "OwnMemory", no_memory)
         runner.start()
     with runner:
-        assert (runner._rows.memory_fd is None) == (request.param == "a copy")
+        assert (runner._rows.own_memory is None) == (request.param == "a copy")
         runner.takes_over = False
         yield runner, mapped if request.param == "mapped memory" else lambda _, X: X
 
@@ -73,11 +81,15 @@ def test_answer_equals_the_serial_one_for_every_layout(place, layout, batch_size
 
 
 class TestTraffic:
-    def test_rows_are_read_once_and_answers_never_sent(self, runner):
-        runner.predict(WIDE, batch_size=1_000)
-        before = worker_of(runner).io_counters()
-        runner.predict(WIDE, batch_size=1_000)
-        after = worker_of(runner).io_counters()
+    def test_rows_are_read_once_and_answers_never_sent(self, monkeypatch):
+        # The system counts what is read through a descriptor, and a fork of this process finds what is changed in it.
+        monkeypatch.setattr(caller_memory, "_process_vm_readv", None)
+        with infbench.ProcessRunner(Rows(), n_processes=2, start_method="fork") as runner:
+            runner.takes_over = False
+            runner.predict(WIDE, batch_size=1_000)
+            before = worker_of(runner).io_counters()
+            runner.predict(WIDE, batch_size=1_000)
+            after = worker_of(runner).io_counters()
         share_bytes = 56 * 1_000 * WIDE[0].nbytes  # of 100 batches the worker gets 56
         assert share_bytes <= after.read_chars - before.read_chars < share_bytes + 2_000
         assert after.write_chars - before.write_chars < 2_000
@@ -133,28 +145,56 @@ class TestTraffic:
         np.testing.assert_array_equal(runner.predict(X, batch_size=10), X[:, 0])
 
 
-class TestReader:
-    def test_of_memory_that_is_not_there(self):
-        fd = open_own_memory()
-        try:
-            with pytest.raises(OSError, match="Input/output error"):
-                RowReader(fd, ArrayLayout("<f8", (10, 2), (16, 8), 4096, True))(0, 10)
-        finally:
-            os.close(fd)
+def place_of(X):
+    return Place(None, X.dtype.str, X.shape, X.strides, address_of(X), True)
 
-    def test_of_a_process_that_is_gone(self):
+
+@pytest.fixture
+def own_memory():
+    memory = OwnMemory()
+    yield memory
+    memory.close()
+
+
+@pytest.fixture(params=["by number", "by descriptor"])
+def way(request, monkeypatch):
+    """Leave one way to read another process's memory."""
+    if request.param == "by descriptor":
+        monkeypatch.setattr(caller_memory, "_process_vm_readv", None)
+    return {"by number": "_read_by_pid", "by descriptor": "_read_by_fd"}[request.param]
+
+
+class TestReader:
+    def test_of_a_process_that_goes(self, own_memory, way):
         wait, end = os.pipe()
-        pid = os.fork()
+        pid = os.fork()  # with the rows and the sample where this process has them
         if pid == 0:
             os.close(end)
             os.read(wait, 1)  # until the other end is closed
             os._exit(0)
         fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-        os.close(wait)
-        os.close(end)
-        os.waitpid(pid, 0)
         try:
+            memory = CallerMemory(fd, pid, own_memory.sample_address)
+            assert memory._read.__name__ == way
+            read = RowReader(memory, place_of(ROWS))
+            np.testing.assert_array_equal(read(7, 200), ROWS[7:])
+            os.close(wait)
+            os.close(end)
+            os.waitpid(pid, 0)
             with pytest.raises(EOFError, match="is gone"):
-                RowReader(fd, ArrayLayout("<f8", (101, 6), (48, 8), address_of(ROWS), True))(0, 10)
+                read(7, 20)
         finally:
             os.close(fd)
+
+    def test_of_memory_that_is_not_there(self, own_memory, way):
+        memory = CallerMemory(own_memory.fd, own_memory.pid, own_memory.sample_address)
+        with pytest.raises(OSError, match=r"Input/output error|Bad address"):
+            RowReader(memory, place_of(ROWS)._replace(offset=4096))(0, 10)
+
+    def test_by_a_number_that_is_another_process(self, own_memory):
+        memory = CallerMemory(own_memory.fd, os.getppid(), own_memory.sample_address)
+        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS))(0, 101), ROWS)
+
+
+def test_rows_without_columns_are_nobodys_to_read(runner):
+    check_answer(runner, "predict", np.empty((100, 0)), 10)

@@ -7,7 +7,8 @@ from typing import Any
 
 from infbench.runners.batches import Batches, join
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.messages import NEXT, Done, Share, exception_from_bytes
+from infbench.runners.mailbox import NEXT
+from infbench.runners.messages import Done, Share
 
 
 def plan_shares(n_batches: int, n_processes: int) -> list[tuple[int, int]]:
@@ -55,11 +56,11 @@ class Held:
 
         None of a share that a worker died of, or the caller might be the next to die of it.
         """
-        return 0 if self.retried else self.limit - self.worker.words[NEXT]
+        return 0 if self.retried else self.limit - self.worker.desk.words[NEXT]
 
     def rows_in_work(self, batches: Batches) -> tuple[int, int]:
         """Return the first row and one past the last of the batch that the worker is at."""
-        batch = max(self.worker.words[NEXT] - 1, self.share.start)
+        batch = max(self.worker.desk.words[NEXT] - 1, self.share.start)
         return batches.rows(batch, batch + 1)
 
 
@@ -93,20 +94,17 @@ class Call:
 
     def is_waiting(self) -> bool:
         """Tell whether a worker holds batches that the answer needs and nobody else has computed."""
+        if not self.held:
+            return False
         needed = min(self.errors, default=len(self.batches))
         return any(held.share.start < min(held.limit, needed) for held in self.held.values())
 
-    def finish(self, held: Held, done: Done) -> None:
+    def finish(self, held: Held, done: Done, answers: Any) -> None:
         """Take what became of a share."""
         del self.held[held.worker.index]
-        if done.error is not None:
-            self.errors[done.stop] = exception_from_bytes(done.error)
+        if done.failed:
+            self.errors[done.stop] = answers
         elif done.stop > held.share.start:
-            answers = done.answers
-            if done.layout is not None:
-                memory = held.worker.answers
-                assert memory is not None  # a worker sends it before the first answer that lies in it
-                answers = done.layout.array(memory)
             self.joined[held.share.start] = done.stop, answers
 
     def answer(self) -> Any:

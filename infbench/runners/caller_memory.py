@@ -1,14 +1,19 @@
-"""The caller's memory, read by its workers through a descriptor."""
+"""The caller's memory, read by its workers."""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import mmap
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from infbench.runners.messages import ArrayLayout, extent
+from infbench.runners.messages import Place, extent
+
+Buffer = Any  # an ndarray or a memoryview
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
@@ -17,31 +22,115 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
     return address
 
 
-def open_own_memory() -> int | None:
-    """Open this process's memory for reading, so that other processes can be sent the descriptor.
+class OwnMemory:
+    """The memory of this process, opened so that other processes can be sent what they need to read it.
 
-    Returns
-    -------
-    int or None
-        A descriptor, the receiver's to close. None where the system has no such file, or it does not read as it should.
+    Attributes
+    ----------
+    fd : int
+        A descriptor that reads it.
+    pid : int
+    sample_address : int
+        Where a few bytes lie that no other process has there: by them a reader sees whose memory it reads.
+
+    Raises
+    ------
+    OSError
+        Where the system has no such file, or it does not read as it should.
 
     Notes
     -----
     Linux looks at permissions when the file is opened, and a process may always open its own: see proc_pid_mem(5). The
     descriptor does not keep the memory alive; when its process has gone, there is nothing to be read.
     """
-    probe = np.arange(8, dtype=np.uint8)
-    try:
-        fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        if os.pread(fd, probe.nbytes, address_of(probe)) == probe.tobytes():
-            return fd
-    except OSError:
-        pass
-    os.close(fd)
-    return None
+
+    def __init__(self) -> None:
+        self._sample = np.frombuffer(os.urandom(_SAMPLE_BYTES), np.uint8)
+        self.pid = os.getpid()
+        self.sample_address = address_of(self._sample)
+        self.fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        if not self._reads_as_it_should():
+            self.close()
+            raise OSError(errno.EIO, "does not read as it should", "/proc/self/mem")
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+    def _reads_as_it_should(self) -> bool:
+        try:
+            return os.pread(self.fd, _SAMPLE_BYTES, self.sample_address) == self._sample.tobytes()
+        except OSError:
+            return False
+
+
+class CallerMemory:
+    """The memory of another process, for reading.
+
+    Parameters
+    ----------
+    fd, pid, sample_address : int
+        From its `OwnMemory`. The descriptor stays the giver's to close.
+
+    Notes
+    -----
+    There are two ways. process_vm_readv(2) is faster, 0.4 ms for 4 MB instead of 0.7, but some systems allow it to
+    nobody but a parent: see ptrace(2) on Yama. The descriptor may always be read.
+    """
+
+    def __init__(self, fd: int, pid: int, sample_address: int) -> None:
+        self._fd = fd
+        self._pid = pid
+        self._here, self._there = _Piece(), _Piece()
+        self._read = self._read_by_fd
+        if _process_vm_readv is not None:
+            sample = np.empty(_SAMPLE_BYTES, np.uint8)
+            try:
+                self._read_by_pid(sample, sample_address)
+            except OSError:
+                return  # it is not allowed
+            if sample.tobytes() == os.pread(fd, _SAMPLE_BYTES, sample_address):
+                self._read = self._read_by_pid
+
+    def read(self, memory: Buffer, address: int) -> None:
+        """Fill some memory with what lies at an address there.
+
+        Parameters
+        ----------
+        memory : ndarray or memoryview
+            Contiguous and writable.
+        address : int
+
+        Raises
+        ------
+        EOFError
+            Where the process is gone.
+        OSError
+            Where it has no memory at that address (any more).
+        """
+        n_bytes = self._read(memory, address)
+        while 0 < n_bytes < memory.nbytes:  # the system hands over 2 GB at once, at most
+            rest = memoryview(memory).cast("B")[n_bytes:]
+            done = self._read(rest, address + n_bytes)
+            n_bytes = n_bytes + done if done else 0
+        if n_bytes == 0:
+            raise EOFError("the process whose memory is read is gone")
+
+    def _read_by_fd(self, memory: Buffer, address: int) -> int:
+        return os.preadv(self._fd, [memory], address)
+
+    def _read_by_pid(self, memory: Buffer, address: int) -> int:
+        assert _process_vm_readv is not None  # or this is not called
+        here, there = self._here, self._there
+        here[0], there[0] = ctypes.addressof(ctypes.c_char.from_buffer(memory)), address
+        here[1] = there[1] = memory.nbytes
+        n_bytes: int = _process_vm_readv(self._pid, here, 1, there, 1, 0)
+        if n_bytes < 0:
+            number = ctypes.get_errno()
+            if number == errno.ESRCH:
+                return 0
+            raise OSError(number, os.strerror(number))
+        return n_bytes
 
 
 class RowReader:
@@ -49,18 +138,16 @@ class RowReader:
 
     Parameters
     ----------
-    memory_fd : int
-        From `open_own_memory` of that process. It stays the giver's to close.
-    layout : ArrayLayout
-        Of an array of shape (n_samples, n_features), its offset an address.
+    memory : CallerMemory
+    place : Place
+        Of an array of shape (n_samples, n_features) in that memory.
     """
 
-    def __init__(self, memory_fd: int, layout: ArrayLayout) -> None:
-        assert layout.strides is not None
-        self._memory_fd = memory_fd
-        self._layout = layout
-        self._strides = layout.strides
-        self._dtype = np.dtype(layout.dtype)
+    def __init__(self, memory: CallerMemory, place: Place) -> None:
+        self._memory = memory
+        self._place = place
+        self._strides = place.strides
+        self._dtype = np.dtype(place.dtype)
 
     def __call__(self, first: int, last: int) -> np.ndarray[Any, Any]:
         """Copy some rows.
@@ -77,40 +164,51 @@ class RowReader:
 
         Raises
         ------
-        EOFError
-            Where the process is gone.
-        OSError
-            Where it has no memory there (any more).
+        EOFError, OSError
+            See `CallerMemory.read`.
         """
-        n_samples, n_features = self._layout.shape
+        n_samples, n_features = self._place.shape
         shape = (min(last, n_samples) - first, n_features)
-        begin = self._layout.offset + first * self._strides[0]
+        begin = self._place.offset + first * self._strides[0]
+        array: np.ndarray[Any, Any]
+        if self._strides == (n_features * self._dtype.itemsize, self._dtype.itemsize):
+            array = np.empty(shape, self._dtype)
+            self._memory.read(array, begin)
+        else:
+            array = self._read_strided(shape, begin)
+        if not self._place.writeable:
+            array.flags.writeable = False
+        return array
+
+    def _read_strided(self, shape: tuple[int, int], begin: int) -> np.ndarray[Any, Any]:
         before, n_bytes = extent(shape, self._strides, self._dtype.itemsize)
         memory: Any  # a buffer of either kind
         if n_bytes <= 2 * shape[0] * shape[1] * self._dtype.itemsize:
             memory = np.empty(n_bytes, np.uint8)
-            self._fill(memory, begin - before)
+            self._memory.read(memory, begin - before)
         else:
             memory = mmap.mmap(-1, n_bytes)  # a page that is never touched takes no memory
-            self._fill_pieces(memoryview(memory), shape, begin, before)
-        array: np.ndarray[Any, Any] = np.ndarray(shape, self._dtype, memory, before, self._strides)
-        if not self._layout.writeable:
-            array.flags.writeable = False
-        return array
+            self._read_pieces(memoryview(memory), shape, begin, before)
+        return np.ndarray(shape, self._dtype, memory, before, self._strides)
 
-    def _fill_pieces(self, memory: memoryview, shape: tuple[int, ...], begin: int, before: int) -> None:
+    def _read_pieces(self, memory: memoryview, shape: tuple[int, ...], begin: int, before: int) -> None:
         """Read each row, or each column where they lie further apart, and not what lies between them."""
         outer = 0 if abs(self._strides[0]) >= abs(self._strides[1]) else 1
         inner = slice(1 - outer, 2 - outer)
         piece_before, piece_bytes = extent(shape[inner], self._strides[inner], self._dtype.itemsize)
         for index in range(shape[outer]):
             at = index * self._strides[outer] - piece_before
-            self._fill(memory[before + at : before + at + piece_bytes], begin + at)
+            self._memory.read(memory[before + at : before + at + piece_bytes], begin + at)
 
-    def _fill(self, memory: Any, address: int) -> None:
-        n_bytes = os.preadv(self._memory_fd, [memory], address)
-        while 0 < n_bytes < len(memory):
-            done = os.preadv(self._memory_fd, [memory[n_bytes:]], address + n_bytes)
-            n_bytes = n_bytes + done if done else 0
-        if n_bytes == 0:
-            raise EOFError("the process whose memory is read is gone")
+
+def _find_process_vm_readv() -> Callable[..., int] | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "process_vm_readv", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, _Piece, ctypes.c_ulong, _Piece, ctypes.c_ulong, ctypes.c_ulong)
+        function.restype = ctypes.c_ssize_t
+    return function
+
+
+_SAMPLE_BYTES = 16
+_Piece = ctypes.c_size_t * 2  # struct iovec: an address and a number of bytes
+_process_vm_readv = _find_process_vm_readv()

@@ -5,16 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Sequence
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
 from infbench.errors import WorkerStartError
 from infbench.runners.buffers import SharedBuffer
-from infbench.runners.messages import NEXT, WORDS, estimator_to_bytes, exception_from_bytes, receive, send
+from infbench.runners.caller_memory import OwnMemory
+from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
+from infbench.runners.messages import (
+    Done,
+    News,
+    Share,
+    estimator_to_bytes,
+    exception_from_bytes,
+    receive,
+    receive_bytes,
+    send,
+    wake,
+)
 from infbench.runners.template import run_template
 
-_WORD_BYTES = 8
 _EXIT_TIMEOUT_S = 2.0
 
 
@@ -25,9 +37,9 @@ class WorkerHandle:
     ----------
     index : int
         Which of the workers this is.
-    words : memoryview of int64
-        Its words in the control memory: see `infbench.runners.messages.NEXT`.
     pid : int
+    desk : Desk
+        What it and the caller write to each other.
     connection : Connection
     busy : bool
         Whether a share was sent whose `Done` has not been received.
@@ -37,13 +49,13 @@ class WorkerHandle:
         Keys of the memory for rows that the worker has mapped.
     """
 
-    def __init__(self, index: int, words: memoryview) -> None:
+    def __init__(self, index: int) -> None:
         self.index = index
-        self.words = words
         self.pid = -1
         self.busy = False
         self.answers: SharedBuffer | None = None
         self.shown: set[int] = set()
+        self.desk: Desk
         self.connection: Connection
         self._seen_next = -1
         self._seen_s = 0.0
@@ -55,23 +67,53 @@ class WorkerHandle:
         self.busy = False
         self.shown = set()
 
-    def begin(self) -> None:
-        """Note that a share is being sent."""
+    def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
+        """Hand a share over; see `Share` for what follows it."""
         self.busy = True
         self._seen_s = time.monotonic()
+        if self.desk.shares.put(share.to_bytes(len(news))):
+            wake(self.connection)
+        for message, fd in news:
+            send(self.connection, message)
+            if fd is not None:
+                reduction.send_handle(self.connection, fd, self.pid)
+        if pickled is not None:
+            self.connection.send_bytes(pickled)
+
+    def receive(self) -> tuple[Done, Any] | None:
+        """Return what became of the share, if the worker has said so, and its answers or what it raised.
+
+        Raises
+        ------
+        EOFError, OSError
+            Where the worker is gone.
+        """
+        message = self.desk.dones.take()
+        if message is None:
+            return None
+        done = Done.from_bytes(message)
+        answers: Any = None
+        if done.is_new:
+            _, n_bytes = receive(self.connection)
+            if self.answers is not None:
+                self.answers.close()
+            self.answers = SharedBuffer(reduction.recv_handle(self.connection), n_bytes)
+        if done.shape:
+            assert self.answers is not None  # a worker sends it with the first answer that lies in it
+            answers = self.answers.array(done.shape, done.dtype)
+        elif done.follows:
+            answers = receive(self.connection)
+        elif done.failed:
+            answers = exception_from_bytes(receive_bytes(self.connection))
+        self.busy = False
+        return done, answers
 
     def seconds_at_a_batch(self) -> float:
         """Return for how long, as far as repeated calls of this can tell, the worker has been at its present batch."""
-        if self.words[NEXT] != self._seen_next:
-            self._seen_next = self.words[NEXT]
+        if self.desk.words[NEXT] != self._seen_next:
+            self._seen_next = self.desk.words[NEXT]
             self._seen_s = time.monotonic()
         return time.monotonic() - self._seen_s
-
-    def take_answers(self, n_bytes: int) -> None:
-        """Receive the memory in which the worker puts its answers from now on."""
-        if self.answers is not None:
-            self.answers.close()
-        self.answers = SharedBuffer(reduction.recv_handle(self.connection), n_bytes)
 
     def disconnect(self) -> None:
         """Close the connection, which ends the process when it is idle, and drop its memory."""
@@ -98,8 +140,8 @@ class Crew:
         How the template starts. Workers are forked from the template always.
     spin_s : float
         Seconds for which a worker looks for its next share before it sleeps.
-    memory_fd : int or None
-        For reading the caller's memory. It stays the caller's, and open as long as the crew is.
+    own_memory : OwnMemory or None
+        For the workers to read. It stays the caller's to close, and open as long as the crew is.
 
     Attributes
     ----------
@@ -119,7 +161,7 @@ class Crew:
         start_method: str,
         *,
         spin_s: float,
-        memory_fd: int | None,
+        own_memory: OwnMemory | None,
     ) -> None:
         try:
             pickled = estimator_to_bytes(estimator)
@@ -129,14 +171,12 @@ class Crew:
         self._pickled = pickled
         self._inner_threads = inner_threads
         self._spin_s = spin_s
-        self._memory_fd = memory_fd
+        self._own_memory = own_memory
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
             self._context.set_forkserver_preload(["infbench.runners.worker", *_modules_of(estimator)])
-        self._control = SharedBuffer.create(n_workers * WORDS * _WORD_BYTES)
-        words = self._control.view(self._control.n_bytes).cast("q")
-        self.workers = [WorkerHandle(i, words[i * WORDS : (i + 1) * WORDS]) for i in range(n_workers)]
+        self.workers = [WorkerHandle(index) for index in range(n_workers)]
         try:
             self._bring_up()
         except BaseException:
@@ -176,22 +216,34 @@ class Crew:
         """End all processes and give back the memory. A fork of the caller only drops its own copies."""
         for worker in self.workers:
             worker.disconnect()
-            worker.words.release()
-        self._control.close()
         self._end_template()
+        self._clear_desks()
 
     def restart(self) -> None:
         """End all processes and bring up new ones."""
         for worker in self.workers:
             worker.disconnect()
         self._end_template()
+        self._clear_desks()
         self._bring_up()
 
     def _bring_up(self) -> None:
-        if self.workers:  # otherwise the caller computes alone
-            self._start_template()
+        if not self.workers:  # the caller computes alone
+            return
+        # New with every template: where the last one was killed, a worker of it may still be at a batch.
+        self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
+        memory = self._control.view(self._control.n_bytes)
+        for worker in self.workers:
+            worker.desk = Desk(memory, worker.index)
+        self._start_template()
         for worker in self.workers:
             self._fork(worker)
+
+    def _clear_desks(self) -> None:
+        if hasattr(self, "_control"):
+            for worker in self.workers:
+                worker.desk.close()
+            self._control.close()
 
     def _start_template(self) -> None:
         self._template, theirs = multiprocessing.Pipe(duplex=True)
@@ -207,10 +259,12 @@ class Crew:
         finally:
             theirs.close()
         try:
-            send(self._template, ("load", self._control.n_bytes, self._memory_fd is not None))
+            memory = self._own_memory
+            how_to_read = None if memory is None else (memory.pid, memory.sample_address)
+            send(self._template, ("load", self._control.n_bytes, how_to_read))
             reduction.send_handle(self._template, self._control.fd, self._process.pid)
-            if self._memory_fd is not None:
-                reduction.send_handle(self._template, self._memory_fd, self._process.pid)
+            if memory is not None:
+                reduction.send_handle(self._template, memory.fd, self._process.pid)
             self._template.send_bytes(self._pickled)
             answer = receive(self._template)
         except (EOFError, OSError) as gone:
@@ -224,6 +278,7 @@ class Crew:
 
     def _fork(self, worker: WorkerHandle) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
+        worker.desk.clear()
         try:
             send(self._template, ("fork", worker.index))
             reduction.send_handle(self._template, theirs.fileno(), self._process.pid)

@@ -1,22 +1,25 @@
 """What `ProcessRunner`, its template and its workers say to each other.
 
-Every message is a pickled tuple, small, over a duplex connection; rows and answers lie in memory. A tuple holds plain
-values only, as instances of a class take pickle ten times as long.
+Every message is a pickled tuple, small; rows and answers lie in memory. A tuple holds plain values only, as instances
+of a class take pickle ten times as long.
 
-To the template:
+To the template, over a connection:
 
-- ``("load", n_bytes, readable)``, then the descriptor of the control memory, then, where `readable`, the one for
-  reading the caller's memory, then the pickled estimator. Answer: ``("loaded",)``, or ``("failed", error)`` where it
+- ``("load", n_bytes, how_to_read)``, then the descriptor of the control memory, then, unless `how_to_read` is None, the
+  one of the caller's memory, then the pickled estimator. Answer: ``("loaded",)``, or ``("failed", error)`` where it
   does not load.
 - ``("fork", index)``, then the descriptor of a socket: fork a worker that serves there. Answer: its process id.
 - ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
 
-To a worker:
+To a worker and back, through the mailboxes of its `infbench.runners.mailbox.Desk`: a `Share`, a `Done`. What does not
+fit there goes over its connection, after the message that tells of it:
 
-- ``("rows", key, n_bytes)``, then a descriptor: places name this memory by the key.
-- ``("forget", key)``: no place will name it any more.
-- ``("share", ...)``, a `Share`: compute it. Where it has no place, its rows follow pickled. Answer: ``("done", ...)``,
-  a `Done`, and before it, where the answers lie in new memory, ``("answers", n_bytes)`` with a descriptor.
+- after a `Share`, a number of `News`: ``("rows", key, n_bytes)`` with a descriptor, places name this memory by the key;
+  or ``("forget", key)``, no place will name it any more. Then, where the share has no place, its rows, pickled;
+- after a `Done`, where the answers lie in new memory, ``("answers", n_bytes)`` with its descriptor; or, where they are
+  no plain numbers, the answers, pickled; or an error.
+
+An empty message means nothing: it wakes a receiver that sleeps, so that it looks into its mailbox.
 
 The end of a connection ends who serves there.
 """
@@ -37,11 +40,6 @@ if TYPE_CHECKING:
 
     from infbench.runners.buffers import SharedBuffer
 
-NEXT, LIMIT, WORDS = 0, 1, 2
-"""A worker's words in the control memory, 64-bit integers. `NEXT` is the batch that it will begin next, written by the
-worker. `LIMIT` is where it stops, written by the caller, who lowers it to take the last batches over. Neither is
-guarded: if the worker begins a batch just as the caller takes it over, both compute it and the answer is the same."""
-
 _MOST_GAPS = 100
 """An array that takes up so many times its own size is pickled without what lies between its values."""
 
@@ -49,15 +47,25 @@ ARRAY_KINDS = "biufc"
 """Kinds of dtype whose values lie in the array itself, so that another process can read them."""
 
 
-class ArrayLayout(NamedTuple):
-    """How an array lies in memory, with the strides that it had: another order can change a last bit.
+class Place(NamedTuple):
+    """Where an array lies, with the strides that it has: another order can change a last bit.
 
-    `offset` is where its first element is, in bytes.
+    Parameters
+    ----------
+    buffer : int or None
+        The key by which the worker knows the memory. None is the caller's own, which can be read but not mapped.
+    dtype : str
+    shape, strides : tuple of int
+        The strides in bytes.
+    offset : int
+        Where its first element is, in bytes from the begin of the memory: an address in the caller's own.
+    writeable : bool
     """
 
+    buffer: int | None
     dtype: str
     shape: tuple[int, ...]
-    strides: tuple[int, ...] | None
+    strides: tuple[int, ...]
     offset: int
     writeable: bool
 
@@ -68,20 +76,17 @@ class ArrayLayout(NamedTuple):
         return found
 
 
-class Place(NamedTuple):
-    """Where a worker finds an array: in the memory that it knows by the key `buffer`.
+class News(NamedTuple):
+    """A message about memory for rows, to a worker, and the descriptor that follows it, if any."""
 
-    None is the caller's own memory, which can be read but not mapped; the layout's offset is an address then.
-    """
-
-    buffer: int | None
-    layout: ArrayLayout
+    message: tuple[Any, ...]
+    fd: int | None = None
 
 
 class Share(NamedTuple):
     """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` where that is lower.
 
-    `place` tells where to find the rows from `first_row` on. Without one they follow pickled.
+    `place` tells where to find the rows from `first_row` on. Without one they follow, pickled.
     """
 
     method: str
@@ -91,43 +96,39 @@ class Share(NamedTuple):
     first_row: int
     place: Place | None
 
-    def to_message(self) -> tuple[Any, ...]:
+    def to_bytes(self, n_news: int) -> bytes:
         """Return what is sent."""
-        place = None if self.place is None else (self.place.buffer, tuple(self.place.layout))
-        return ("share", *self[:-1], place)
+        return pickle.dumps((n_news, *self[:-1], self.place and tuple(self.place)), pickle.HIGHEST_PROTOCOL)
 
     @classmethod
-    def from_message(cls, message: tuple[Any, ...]) -> Share:
-        """Return what was sent."""
-        share = cls(*message[1:])
-        if share.place is None:
-            return share
-        buffer, layout = share.place
-        return share._replace(place=Place(buffer, ArrayLayout(*layout)))
+    def from_bytes(cls, message: bytes) -> tuple[Share, int]:
+        """Return what was sent, and how many news follow it."""
+        n_news, method, start, stop, batch_size, first_row, place = pickle.loads(message)
+        return cls(method, start, stop, batch_size, first_row, place and Place(*place)), n_news
 
 
 class Done(NamedTuple):
     """What became of a share: the batches from its start up to `stop` are done.
 
-    Either `layout` tells where the answers lie in the worker's shared memory, or `answers` holds them, or `error` is
-    what batch `stop` raised.
+    The answers are an array of `shape` and `dtype` in the worker's shared memory, which follows if it `is_new`; or they
+    follow, pickled, if it `follows`. What batch `stop` raised follows if it `failed`.
     """
 
     stop: int
-    layout: ArrayLayout | None = None
-    answers: Any = None
-    error: bytes | None = None
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    is_new: bool = False
+    follows: bool = False
+    failed: bool = False
 
-    def to_message(self) -> tuple[Any, ...]:
+    def to_bytes(self) -> bytes:
         """Return what is sent."""
-        stop, layout, *rest = self
-        return ("done", stop, None if layout is None else tuple(layout), *rest)
+        return pickle.dumps(tuple(self), pickle.HIGHEST_PROTOCOL)
 
     @classmethod
-    def from_message(cls, message: tuple[Any, ...]) -> Done:
+    def from_bytes(cls, message: bytes) -> Done:
         """Return what was sent."""
-        _, stop, layout, *rest = message
-        return cls(stop, None if layout is None else ArrayLayout(*layout), *rest)
+        return cls(*pickle.loads(message))
 
 
 class WorkerTraceback(Exception):
@@ -165,15 +166,33 @@ def send(connection: Connection, message: Any) -> None:
     connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
-def receive(connection: Connection) -> Any:
-    """Receive a message.
+def wake(connection: Connection) -> None:
+    """Send the empty message."""
+    connection.send_bytes(b"")
+
+
+def receive_bytes(connection: Connection) -> bytes:
+    """Receive the next message that is not empty, as it was sent.
 
     Raises
     ------
     EOFError, OSError
         Where the other side is gone.
     """
-    return pickle.loads(connection.recv_bytes())
+    while not (message := connection.recv_bytes()):
+        pass
+    return message
+
+
+def receive(connection: Connection) -> Any:
+    """Receive the next message that is not empty.
+
+    Raises
+    ------
+    EOFError, OSError
+        Where the other side is gone.
+    """
+    return pickle.loads(receive_bytes(connection))
 
 
 def estimator_to_bytes(estimator: Any) -> bytes:

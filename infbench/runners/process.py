@@ -18,7 +18,8 @@ from infbench.runners.batches import Batches
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
-from infbench.runners.messages import LIMIT, NEXT, Done, Share, receive, send
+from infbench.runners.mailbox import LIMIT, NEXT
+from infbench.runners.messages import Share
 from infbench.runners.rows import SharedRows, is_shareable
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 START_METHODS = ("forkserver", "spawn", "fork")
 
-_ATTEND_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.05
 """How often the caller looks after its workers while it computes: often enough to replace a dead one at once, seldom
 enough to cost nothing."""
 
 _SPIN_S = 200e-6
-"""How long both sides look for a message before they sleep, where every process has a CPU of its own. To be woken takes
-some 50 us and costs the other side, which is computing, some 100 us; so calls in quick succession never sleep."""
+"""How long both sides look for a message before they sleep, where every process has a CPU of its own: as long as it
+takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
+succession never sleep, and to look for a message never costs much more than to have slept."""
 
 
 class ProcessRunner(Runner):
@@ -114,7 +116,7 @@ class ProcessRunner(Runner):
                 self.inner_threads,
                 self.start_method,
                 spin_s=self._spin_s,
-                memory_fd=self._rows.memory_fd,
+                own_memory=self._rows.own_memory,
             )
         except BaseException:
             self._rows.close()
@@ -151,7 +153,7 @@ class ProcessRunner(Runner):
             return call.answer()
         except BaseException as error:
             for worker in self._crew.workers:
-                worker.words[LIMIT] = 0
+                worker.desk.words[LIMIT] = 0
             # Ctrl-C may have come in the middle of a message, and the rest of it would be read as the next one.
             self._torn = not isinstance(error, Exception)
             raise
@@ -165,11 +167,13 @@ class ProcessRunner(Runner):
             self._crew.restart()
             self._watch()
             self._torn = False
-        workers = self._crew.workers
-        self._attend(call, 0)
-        while not self.takes_over and any(worker.busy for worker in workers):
-            self._attend(call, self._patience_ms)
-        return [worker for worker in workers if not worker.busy]
+        if self._poll.poll(0) or any(worker.busy for worker in self._crew.workers):
+            self._look_after(call, 0)
+        workers = [worker for worker in self._crew.workers if not worker.busy]
+        while len(workers) < len(self._crew.workers) and not self.takes_over:
+            self._sleep(call)
+            workers = [worker for worker in self._crew.workers if not worker.busy]
+        return workers
 
     def _hand_out(self, call: Call, workers: list[WorkerHandle]) -> None:
         """Give each of the workers its share."""
@@ -191,72 +195,95 @@ class ProcessRunner(Runner):
 
     def _send(self, held: Held) -> None:
         worker, share = held.worker, held.share
-        worker.words[NEXT], worker.words[LIMIT] = share.start, held.limit
-        worker.begin()
+        worker.desk.words[NEXT], worker.desk.words[LIMIT] = share.start, held.limit
+        news = [] if share.place is None else self._rows.news(worker, share.place)
         try:
-            if share.place is not None:
-                self._rows.show(worker, share.place)
-            send(worker.connection, share.to_message())
-            if held.pickled is not None:
-                worker.connection.send_bytes(held.pickled)
+            worker.send(share, news, held.pickled)
         except OSError:
-            pass  # it is dead: `_receive` finds that, whoever else notices first, and heals it
+            pass  # it is dead: `_look_after` finds that, whoever else notices first, and heals it
 
     def _compute(self, call: Call, start: int, stop: int) -> None:
         """Compute batches in this process, looking after the workers now and then."""
         compute = getattr(self.estimator, call.method)
-        attended_s = time.monotonic()
+        looked_s = time.monotonic()
         for index in range(start, stop):
             try:
                 call.own[index] = compute(call.batches[index])
             except Exception as error:
                 call.errors[index] = error
                 return
-            if call.held and time.monotonic() - attended_s > _ATTEND_EVERY_S:
-                self._attend(call, 0)
-                attended_s = time.monotonic()
+            if call.held and time.monotonic() - looked_s > _LOOK_EVERY_S:
+                self._look_after(call, 0)
+                looked_s = time.monotonic()
 
     def _take_over(self, call: Call) -> None:
         """Compute what the workers have not begun, half of the largest rest at a time, until nothing is left."""
         while not call.errors:
-            self._attend(call, 0)
+            self._collect(call)
             held = max(call.held.values(), key=Held.rest, default=None)
             if held is None or (rest := held.rest()) <= 0:
                 return
             stop = held.limit
-            held.limit = held.worker.words[LIMIT] = stop - (rest + 1) // 2
+            held.limit = held.worker.desk.words[LIMIT] = stop - (rest + 1) // 2
             self._compute(call, held.limit, stop)
 
     def _wait(self, call: Call) -> None:
         spin_until_s = time.perf_counter() + self._spin_s
         while call.is_waiting():
-            self._attend(call, 0 if time.perf_counter() < spin_until_s else self._patience_ms)
+            if time.perf_counter() < spin_until_s:
+                self._collect(call)
+            else:
+                self._sleep(call)
 
-    def _attend(self, call: Call, wait_ms: float | None) -> None:
-        """Take what workers have sent, and replace those that are dead or take too long."""
-        for fd, _ in self._poll.poll(wait_ms):
-            if not self._receive(self._by_fd[fd], call):
+    def _sleep(self, call: Call) -> None:
+        """Wait until a worker wakes this process, or is gone."""
+        busy = [worker for worker in self._crew.workers if worker.busy]
+        for worker in busy:
+            worker.desk.dones.say_asleep()
+        try:
+            if not self._collect(call):
+                self._look_after(call, self._patience_ms)
+        finally:
+            for worker in busy:
+                worker.desk.dones.say_awake()
+
+    def _collect(self, call: Call) -> Sequence[WorkerHandle]:
+        """Take what workers have answered; return those that need no other look now."""
+        answered = []
+        for worker in self._crew.workers:
+            if not worker.busy:
+                continue
+            held = call.held.get(worker.index)
+            try:
+                received = worker.receive()
+            except (EOFError, OSError):
+                self._heal(worker, call)
+                return self._crew.workers  # descriptors have changed
+            if received is not None:
+                answered.append(worker)
+                if held is not None:
+                    call.finish(held, *received)
+        return answered
+
+    def _look_after(self, call: Call, wait_ms: float | None) -> None:
+        """Take what workers have answered, and replace those that are dead or take too long.
+
+        Sleep for so long, or None for as long as it takes, until one of them has something to say.
+        """
+        readable = self._poll.poll(wait_ms)
+        answered = self._collect(call)
+        for worker in (self._by_fd[fd] for fd, _ in readable):
+            if worker in answered:
+                continue
+            try:
+                worker.connection.recv_bytes()  # it woke this process, or did so too late
+            except (EOFError, OSError):
+                self._heal(worker, call)
                 return  # descriptors have changed
         if self.timeout is not None:
             for worker in self._crew.workers:
                 if worker.busy and worker.seconds_at_a_batch() > self.timeout:
                     self._give_up(worker, call)
-
-    def _receive(self, worker: WorkerHandle, call: Call) -> bool:
-        """Take a worker's answer; return whether it is still the same process."""
-        held = call.held.get(worker.index)
-        try:
-            message = receive(worker.connection)
-            if message[0] == "answers":
-                worker.take_answers(message[1])
-                message = receive(worker.connection)
-        except (EOFError, OSError):
-            self._heal(worker, call)
-            return False
-        worker.busy = False
-        if held is not None:
-            call.finish(held, Done.from_message(message))
-        return True
 
     def _heal(self, worker: WorkerHandle, call: Call) -> None:
         """Replace a dead worker and let the new one compute the share, once."""

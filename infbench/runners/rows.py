@@ -2,8 +2,8 @@
 
 Rows of numbers are never sent. There are three places where a worker may find them:
 
-- the caller's own memory, from which a worker reads one batch at a time, through a descriptor that the caller opened:
-  the caller copies nothing, and what it takes over from a worker has cost nobody anything;
+- the caller's own memory, from which a worker reads one batch at a time: the caller copies nothing, and what it takes
+  over from a worker has cost nobody anything;
 - an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything;
 - where the system lets nobody read the caller's memory, a copy in shared memory.
 """
@@ -16,15 +16,14 @@ import mmap
 import os
 import weakref
 from collections.abc import Sequence
-from multiprocessing import reduction
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import address_of, open_own_memory
+from infbench.runners.caller_memory import OwnMemory, address_of
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.messages import ARRAY_KINDS, ArrayLayout, Place, extent, send
+from infbench.runners.messages import ARRAY_KINDS, News, Place, extent
 
 
 def is_shareable(X: Any) -> bool:
@@ -32,7 +31,7 @@ def is_shareable(X: Any) -> bool:
 
     Object arrays hold pointers, which mean nothing elsewhere; subclasses of ndarray may hold more than an array.
     """
-    return type(X) is np.ndarray and X.dtype.kind in ARRAY_KINDS
+    return type(X) is np.ndarray and X.dtype.kind in ARRAY_KINDS and X.size > 0
 
 
 class _Lent(NamedTuple):
@@ -48,12 +47,15 @@ class SharedRows:
 
     Attributes
     ----------
-    memory_fd : int or None
-        For reading this process's memory; None where that is not possible. Workers are given it when they start.
+    own_memory : OwnMemory or None
+        How workers read this process's memory; None where that is not possible. They are told when they start.
     """
 
     def __init__(self) -> None:
-        self.memory_fd = open_own_memory()
+        try:
+            self.own_memory: OwnMemory | None = OwnMemory()
+        except OSError:
+            self.own_memory = None
         self._keys = itertools.count()
         self._lent: dict[int, _Lent] = {}
         self._copy: SharedBuffer | None = None
@@ -91,8 +93,8 @@ class SharedRows:
     def place(self, X: np.ndarray[Any, Any]) -> Place:
         """Say where workers find `X`, and copy it there if it must be.
 
-        The layout keeps the memory order and the strides of `X`: BLAS takes another path for another layout, and the
-        answer may then differ in the last bit.
+        It keeps the memory order and the strides of `X`: BLAS takes another path for another layout, and the answer
+        may then differ in the last bit.
 
         Parameters
         ----------
@@ -104,37 +106,40 @@ class SharedRows:
         OSError
             Where there is not enough memory for a copy.
         """
-        layout = ArrayLayout(X.dtype.str, X.shape, X.strides, address_of(X), bool(X.flags.writeable))
-        if self.memory_fd is not None and not self._lent:
-            return Place(None, layout)
+        interface = X.__array_interface__
+        address, is_read_only = interface["data"]
+        place = Place(None, interface["typestr"], X.shape, X.strides, address, not is_read_only)
+        if self.own_memory is not None and not self._lent:
+            return place
         before, n_bytes = extent(X.shape, X.strides, X.itemsize)
-        begin = layout.offset - before
+        begin = address - before
         for key, lent in self._lent.copy().items():
             if lent.address <= begin and begin + n_bytes <= lent.address + lent.n_bytes:
-                return Place(key, layout._replace(offset=layout.offset - lent.address))
-        if self.memory_fd is not None:
-            return Place(None, layout)
-        layout = layout._replace(offset=before)
-        layout._replace(writeable=True).array(self._room(n_bytes))[...] = X
-        return Place(self._copy_key, layout)
+                return place._replace(buffer=key, offset=address - lent.address)
+        if self.own_memory is not None:
+            return place
+        room = self._room(n_bytes)
+        place = place._replace(buffer=self._copy_key, offset=before)
+        place._replace(writeable=True).array(room)[...] = X
+        return place
 
-    def show(self, worker: WorkerHandle, place: Place) -> None:
-        """Send the memory of a place to a worker, unless the worker can reach it, and let it forget what is gone."""
-        here = {*self._lent, self._copy_key}
-        for gone in worker.shown - here:
-            send(worker.connection, ("forget", gone))
-        worker.shown &= here
+    def news(self, worker: WorkerHandle, place: Place) -> list[News]:
+        """Return what a worker must be told before it looks for rows in `place`, and take it as told."""
+        told: list[News] = []
+        if worker.shown:
+            here = {*self._lent, self._copy_key}
+            told += [News(("forget", gone)) for gone in worker.shown - here]
+            worker.shown &= here
         key = place.buffer
         if key is None or key in worker.shown:
-            return
+            return told
+        worker.shown.add(key)
         if key in self._lent:
             fd, n_bytes, _ = self._lent[key]
         else:
             assert self._copy is not None
             fd, n_bytes = self._copy.fd, self._copy.n_bytes
-        send(worker.connection, ("rows", key, n_bytes))
-        reduction.send_handle(worker.connection, fd, worker.pid)
-        worker.shown.add(key)
+        return [*told, News(("rows", key, n_bytes), fd)]
 
     def close(self) -> None:
         """Give back all memory but that of arrays that are still in use. May be called again."""
@@ -143,9 +148,9 @@ class SharedRows:
         if self._copy is not None:
             self._copy.close()
             self._copy = None
-        if self.memory_fd is not None:
-            os.close(self.memory_fd)
-            self.memory_fd = None
+        if self.own_memory is not None:
+            self.own_memory.close()
+            self.own_memory = None
 
     def _room(self, n_bytes: int) -> SharedBuffer:
         """Return memory for a copy, kept from call to call."""

@@ -65,18 +65,20 @@ def run_template(
 
 
 def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s: float, pids: set[int]) -> None:
-    _, control_bytes, readable = receive(connection)
+    _, control_bytes, how_to_read = receive(connection)
     control_fd = reduction.recv_handle(connection)
-    memory_fd = reduction.recv_handle(connection) if readable else None
+    memory_fd = reduction.recv_handle(connection) if how_to_read else None
     try:
         estimator = _load(connection.recv_bytes(), inner_threads)
     except BaseException as error:
         send(connection, ("failed", exception_to_bytes(error)))
         return
     from infbench.runners.buffers import SharedBuffer
+    from infbench.runners.caller_memory import CallerMemory
     from infbench.runners.inner_threads import InnerThreads
     from infbench.runners.worker import Worker
 
+    memory = None if memory_fd is None else CallerMemory(memory_fd, *how_to_read)
     _keep_freed_memory()
     with InnerThreads(inner_threads).limited():  # workers inherit it
         # What is alive now lives as long as the template. Frozen, no collection in a worker touches it, which would
@@ -92,7 +94,7 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
                     connection.close()
                     control = SharedBuffer(control_fd, control_bytes)
                     worker = partial(Worker, Connection(socket_fd), estimator, control, message[1])
-                    _work_and_exit(partial(worker, spin_s=spin_s, memory_fd=memory_fd))
+                    _work_and_exit(partial(worker, spin_s=spin_s, memory=memory))
                 os.close(socket_fd)
                 pids.add(pid)
                 send(connection, pid)

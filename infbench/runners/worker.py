@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import select
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,18 +16,17 @@ import numpy as np
 
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import RowReader
+from infbench.runners.caller_memory import CallerMemory, RowReader
+from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import (
     ARRAY_KINDS,
-    LIMIT,
-    NEXT,
-    WORDS,
-    ArrayLayout,
     Done,
     Share,
     exception_to_bytes,
     receive,
+    receive_bytes,
     send,
+    wake,
 )
 
 
@@ -42,14 +40,13 @@ class Worker:
     estimator : object
         The template's, shared.
     control : SharedBuffer
-        Words of all workers.
+        The desks of all workers.
     index : int
-        Which of the workers this is: where its words are.
+        Which of the workers this is.
     spin_s : float
-        Seconds for which it looks for its next share before it sleeps. To wake a sleeping process costs its waker some
-        100 us, more than many a share takes.
-    memory_fd : int or None
-        For reading the caller's memory.
+        Seconds for which it looks for its next share before it sleeps.
+    memory : CallerMemory or None
+        The caller's.
     """
 
     def __init__(
@@ -60,17 +57,16 @@ class Worker:
         index: int,
         *,
         spin_s: float,
-        memory_fd: int | None,
+        memory: CallerMemory | None,
     ) -> None:
         self._connection = connection
         self._estimator = estimator
-        self._words = control.view(control.n_bytes).cast("q")[index * WORDS : (index + 1) * WORDS]
+        self._desk = Desk(control.view(control.n_bytes), index)
         self._spin_s = spin_s
-        self._poll = select.poll()
-        self._poll.register(connection.fileno(), select.POLLIN)
-        self._memory_fd = memory_fd
+        self._memory = memory
         self._mapped: dict[int, SharedBuffer] = {}
         self._answers: SharedBuffer | None = None
+        self._known_answers: SharedBuffer | None = None  # to the caller
 
     def serve(self) -> None:
         """Compute shares until the caller closes the connection.
@@ -81,71 +77,92 @@ class Worker:
             At the end of the connection.
         """
         while True:
-            spin_until_s = time.perf_counter() + self._spin_s
-            while time.perf_counter() < spin_until_s and not self._poll.poll(0):
-                pass
-            message = receive(self._connection)
-            if message[0] == "share":
-                self._connection.send_bytes(self._compute(Share.from_message(message)))
-            elif message[0] == "rows":
-                _, key, n_bytes = message
-                self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), n_bytes)
-            else:
-                self._mapped.pop(message[1]).close()
+            share, n_news = Share.from_bytes(self._next_message())
+            for _ in range(n_news):
+                self._learn()
+            self._compute(share)
 
-    def _compute(self, share: Share) -> bytes:
+    def _next_message(self) -> bytes:
+        """Return the next share, as it was sent: look for it for a while, then sleep."""
+        shares = self._desk.shares
+        spin_until_s = time.perf_counter() + self._spin_s
+        while time.perf_counter() < spin_until_s:
+            if (message := shares.take()) is not None:
+                return message
+        shares.say_asleep()
+        while (message := shares.take()) is None:
+            self._connection.recv_bytes()  # empty: the caller wakes this process, or did so too late
+        shares.say_awake()
+        return message
+
+    def _learn(self) -> None:
+        """Map memory for rows, or forget it."""
+        about, key, *n_bytes = receive(self._connection)
+        if about == "rows":
+            self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), *n_bytes)
+        else:
+            self._mapped.pop(key).close()
+
+    def _compute(self, share: Share) -> None:
+        """Compute a share and tell the caller what became of it."""
+        words = self._desk.words
         at = share.start
         try:
             rows = self._find_rows(share)
             call = getattr(self._estimator, share.method)
             answers = []
-            while at < share.stop and at < self._words[LIMIT]:
+            while at < share.stop and at < words[LIMIT]:
                 first = at * share.batch_size - share.first_row
                 X = rows(first, first + share.batch_size)
-                if at >= self._words[LIMIT]:
+                if at >= words[LIMIT]:
                     break  # taken over while it was being read
-                self._words[NEXT] = at + 1
+                words[NEXT] = at + 1
                 answers.append(call(X))
                 at += 1
-            done = self._hand_over(at, answers)
-            return pickle.dumps(done.to_message(), pickle.HIGHEST_PROTOCOL)
+            self._hand_over(at, answers)
         except BaseException as error:
-            return pickle.dumps(Done(at, error=exception_to_bytes(error)).to_message())
+            self._tell(Done(at, failed=True), exception_to_bytes(error))
 
     def _find_rows(self, share: Share) -> Callable[[int, int], Any]:
         """Return what gives the rows from one up to another, counted from the share's first row."""
         if share.place is None:
-            return partial(take, pickle.loads(self._connection.recv_bytes()))
-        buffer, layout = share.place
-        if buffer is not None:
-            return partial(take, layout.array(self._mapped[buffer]))
-        assert self._memory_fd is not None  # or the caller would not name its memory
-        return RowReader(self._memory_fd, layout)
+            return partial(take, pickle.loads(receive_bytes(self._connection)))
+        if share.place.buffer is not None:
+            return partial(take, share.place.array(self._mapped[share.place.buffer]))
+        assert self._memory is not None  # or the caller would not name its memory
+        return RowReader(self._memory, share.place)
 
-    def _hand_over(self, at: int, answers: list[Any]) -> Done:
+    def _hand_over(self, at: int, answers: list[Any]) -> None:
         if not answers:
-            return Done(at)
+            self._tell(Done(at))
+            return
         if not _fit_in_one_array(answers):
-            return Done(at, answers=join(answers))
+            self._tell(Done(at, follows=True), pickle.dumps(join(answers), pickle.HIGHEST_PROTOCOL))
+            return
         shape = (sum(map(len, answers)), *answers[0].shape[1:])
         dtype = answers[0].dtype
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if self._answers is None or self._answers.n_bytes < n_bytes:
-            self._answers = grown(self._answers, n_bytes)
+        self._answers = grown(self._answers, math.prod(shape) * dtype.itemsize)
+        np.concatenate(answers, out=self._answers.array(shape, dtype))
+        self._tell(Done(at, shape, dtype.str, is_new=self._answers is not self._known_answers))
+
+    def _tell(self, done: Done, bulk: bytes | None = None) -> None:
+        if self._desk.dones.put(done.to_bytes()):
+            wake(self._connection)
+        if done.is_new:
+            assert self._answers is not None  # it is what is new
             send(self._connection, ("answers", self._answers.n_bytes))
             reduction.send_handle(self._connection, self._answers.fd, os.getppid())
-        layout = ArrayLayout(dtype.str, shape, None, 0, True)
-        np.concatenate(answers, out=layout.array(self._answers))
-        return Done(at, layout)
+            self._known_answers = self._answers
+        if bulk is not None:
+            self._connection.send_bytes(bulk)
 
 
 def _fit_in_one_array(answers: list[Any]) -> bool:
     first = answers[0]
-    return all(
-        type(answer) is np.ndarray
-        and answer.dtype == first.dtype
-        and answer.dtype.kind in ARRAY_KINDS + "US"
-        and answer.ndim > 0
-        and answer.shape[1:] == first.shape[1:]
-        for answer in answers
-    )
+    if type(first) is not np.ndarray or first.ndim == 0 or first.dtype.kind not in ARRAY_KINDS + "US":
+        return False
+    dtype, shape = first.dtype, first.shape[1:]
+    for answer in answers:
+        if type(answer) is not np.ndarray or answer.dtype != dtype or answer.shape[1:] != shape:
+            return False
+    return True
