@@ -3,6 +3,8 @@
 Serial and parallel take turns within one process, round after round, and each round gives one ratio: whatever slows the
 machine for a while slows both halves of a pair. The serial runner is timed twice in every round, and the ratio of its
 two times is the noise floor: what no difference at all looks like on this machine, right now.
+
+What is timed so is warm, on CPUs that are kept awake. What a call takes after a pause is timed apart.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from infbench.awake import cpus_awake, wakeful_cpus
 from infbench.checks import check_positive_int
 from infbench.errors import AnswerMismatchError
 from infbench.machine import describe_machine
@@ -27,6 +30,12 @@ from infbench.runners.serial import SerialRunner
 
 _SAMPLE_S = 0.01
 """Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
+
+_PAUSE_S = 0.05
+"""Long enough for workers to sleep and for CPUs to lose their speed."""
+
+_MOST_PAUSED_S = 0.1
+"""Calls that take longer than this do not notice a pause."""
 
 _ROUNDING = 1e3
 """How many units of the last place a runner that is not bit-exact may be off: sums in another order, no more."""
@@ -120,6 +129,9 @@ def compare(
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
         serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
+        paused_s: list[tuple[float, ...]] = [(), ()]
+        if max(min(serial_s), min(parallel_s)) < _MOST_PAUSED_S:
+            paused_s = time_after_pauses(passes[:2], repeat)
     return Comparison(
         model=model or type(estimator).__name__,
         data=data,
@@ -135,9 +147,12 @@ def compare(
         parallel_s=parallel_s,
         serial_again_s=serial_again_s,
         serial_default_threads_s=default_threads_s[0] if default_threads_s else (),
+        paused_serial_s=paused_s[0],
+        paused_parallel_s=paused_s[1],
         start_s=ready_s - started_s,
         first_call_s=answered_s - ready_s,
         added_pss_bytes=added_pss_bytes,
+        n_cpus_awake=len(wakeful_cpus()),
         machine=machine,
     )
 
@@ -232,7 +247,7 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 def time_in_turn(
     passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
 ) -> list[tuple[float, ...]]:
-    """Time several callables in turn, round after round.
+    """Time several callables in turn, round after round, on CPUs that are kept awake.
 
     Parameters
     ----------
@@ -248,21 +263,48 @@ def time_in_turn(
     list of tuple of float
         For each callable its seconds per call, by round.
     """
-    n_calls = [_calls_in_a_turn(call) for call in passes]
     durations_s: list[list[float]] = [[] for _ in passes]
-    if progress is not None:
-        progress(0, repeat)
-    for done in range(repeat):
-        for turn in range(len(passes)):
-            which = (done + turn) % len(passes)
-            call = passes[which]
-            begun_ns = time.perf_counter_ns()
-            for _ in range(n_calls[which]):
-                call()
-            durations_s[which].append((time.perf_counter_ns() - begun_ns) / 1e9 / n_calls[which])
+    with cpus_awake():
+        n_calls = [_calls_in_a_turn(call) for call in passes]
         if progress is not None:
-            progress(done + 1, repeat)
+            progress(0, repeat)
+        for done in range(repeat):
+            for turn in range(len(passes)):
+                which = (done + turn) % len(passes)
+                durations_s[which].append(_seconds_per_call(passes[which], n_calls[which]))
+            if progress is not None:
+                progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
+
+
+def time_after_pauses(passes: Sequence[Callable[[], Any]], repeat: int) -> list[tuple[float, ...]]:
+    """Time single calls of several callables in turn, each after a pause in which the machine may fall asleep.
+
+    Parameters
+    ----------
+    passes : sequence of callable
+        Called without arguments.
+    repeat : int
+        Rounds.
+
+    Returns
+    -------
+    list of tuple of float
+        For each callable its seconds, by round.
+    """
+    durations_s: list[list[float]] = [[] for _ in passes]
+    for _ in range(repeat):
+        for call, values in zip(passes, durations_s, strict=True):
+            time.sleep(_PAUSE_S)
+            values.append(_seconds_per_call(call, 1))
+    return [tuple(values) for values in durations_s]
+
+
+def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
+    begun_ns = time.perf_counter_ns()
+    for _ in range(n_calls):
+        call()
+    return (time.perf_counter_ns() - begun_ns) / 1e9 / n_calls
 
 
 def _n_features(X: Any) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from statistics import median
 
@@ -63,6 +64,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
         "\n".join("\n  ".join(_claim_and_evidence(comparison)) for comparison in comparisons),
         text_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
         textwrap.fill(_TIME_NOTE, PROSE_WIDTH),
+        *_pause_blocks(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH)),
         text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         textwrap.fill(_other_note(comparisons[0]), PROSE_WIDTH),
         "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons[0])),
@@ -86,6 +88,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
         "\n".join(f"- {verdict(comparison)}" for comparison in comparisons),
         markdown_table(_TIME_COLUMNS, [_time_cells(comparison) for comparison in comparisons]),
         _TIME_NOTE,
+        *_pause_blocks(comparisons, markdown_table, str),
         markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         _other_note(comparisons[0]),
         "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons[0])),
@@ -216,6 +219,32 @@ def _time_cells(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
+_PAUSE_COLUMNS = ("runner", "single, after a pause", "multi, after a pause", "speedup", "95 % interval")
+_PAUSE_NOTE = (
+    "after a pause: one run by itself, 50 ms after the last one. Workers sleep by then, and so may the CPUs, which all "
+    "other times keep awake where they can."
+)
+
+
+def _pause_blocks(
+    comparisons: Sequence[Comparison],
+    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
+    prose: Callable[[str], str],
+) -> list[str]:
+    rows = [
+        (
+            comparison.runner,
+            format_duration(median(comparison.paused_serial_s)),
+            format_duration(median(comparison.paused_parallel_s)),
+            f"{speedup.value:.2f}",
+            format_interval(speedup),
+        )
+        for comparison in comparisons
+        if (speedup := comparison.speedup_after_pause) is not None
+    ]
+    return [table(_PAUSE_COLUMNS, rows), prose(_PAUSE_NOTE)] if rows else []
+
+
 _OTHER_COLUMNS = (
     "runner",
     "start-up",
@@ -255,6 +284,7 @@ def _other_note(comparison: Comparison) -> str:
 
 def _csv_row(comparison: Comparison) -> dict[str, object]:
     over_default = comparison.speedup_over_default_threads
+    after_pause = comparison.speedup_after_pause
     return {
         "model": comparison.model,
         "data": comparison.data,
@@ -276,12 +306,16 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "noise_floor": comparison.noise_floor.value,
         "noise_floor_low": comparison.noise_floor.low,
         "noise_floor_high": comparison.noise_floor.high,
+        "speedup_after_pause": None if after_pause is None else after_pause.value,
+        "speedup_after_pause_low": None if after_pause is None else after_pause.low,
+        "speedup_after_pause_high": None if after_pause is None else after_pause.high,
         "start_s": comparison.start_s,
         "first_call_s": comparison.first_call_s,
         "added_pss_bytes": comparison.added_pss_bytes,
         "serial_default_threads_s": _default_threads_s(comparison),
         "speedup_over_default_threads": None if over_default is None else over_default.value,
         "n_cpus_usable": comparison.machine.n_cpus_usable,
+        "n_cpus_awake": comparison.n_cpus_awake,
         "load_1min": comparison.machine.load_1min,
         "python": comparison.machine.python,
         **comparison.machine.versions,
@@ -338,7 +372,8 @@ def _conditions(comparison: Comparison) -> Iterable[tuple[str, str]]:
     yield "batch_size", f"{comparison.batch_size:,}"
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
-    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu or 'unknown model'}"
+    awake = f"{comparison.n_cpus_awake or 'none'} kept awake"
+    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {awake}, {machine.cpu or 'unknown model'}"
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", ", ".join(f"{library} {version}" for library, version in machine.versions.items())

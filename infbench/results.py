@@ -13,7 +13,9 @@ from infbench.errors import ResultFormatError
 from infbench.machine import Machine
 from infbench.stats import Estimate, ratio_estimate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_ADDED = {"added_pss_bytes": None, "paused_serial_s": (), "paused_parallel_s": (), "n_cpus_awake": 0}
+"""Fields that results of older versions lack, and what holds for these."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Comparison:
     serial_default_threads_s : tuple of float
         Seconds for a serial pass with the libraries' default number of threads, measured in the same rounds; empty
         where the default is one thread.
+    paused_serial_s, paused_parallel_s : tuple of float
+        Seconds for a single pass after a pause of 50 ms, by round; empty where a pass takes too long to notice.
     start_s : float
         Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
     first_call_s : float
@@ -45,6 +49,8 @@ class Comparison:
     added_pss_bytes : int or None
         Memory that the runner added to this process and its descendants (PSS) by the end of the first call. None where
         the system does not tell, and in results of schema version 1.
+    n_cpus_awake : int
+        CPUs that were kept from falling asleep in all rounds, but for the pauses: see `infbench.awake`.
     machine : Machine
         The conditions.
     """
@@ -63,9 +69,12 @@ class Comparison:
     parallel_s: tuple[float, ...]
     serial_again_s: tuple[float, ...]
     serial_default_threads_s: tuple[float, ...]
+    paused_serial_s: tuple[float, ...]
+    paused_parallel_s: tuple[float, ...]
     start_s: float
     first_call_s: float
     added_pss_bytes: int | None
+    n_cpus_awake: int
     machine: Machine
 
     @property
@@ -105,6 +114,13 @@ class Comparison:
             return None
         return ratio_estimate(self.serial_default_threads_s, self.parallel_s)
 
+    @cached_property
+    def speedup_after_pause(self) -> Estimate | None:
+        """Speedup of a single pass after a pause; None where that was not measured."""
+        if not self.paused_serial_s:
+            return None
+        return ratio_estimate(self.paused_serial_s, self.paused_parallel_s)
+
     @property
     def serial_median_s(self) -> float:
         """Median seconds of a serial pass."""
@@ -138,7 +154,7 @@ class Comparison:
             Where a field is missing.
         """
         try:
-            known = {"added_pss_bytes": None, **stored}  # schema version 1 did not have it
+            known = {**_ADDED, **stored}
             values: dict[str, Any] = {field.name: known[field.name] for field in fields(cls)}
             values["machine"] = Machine(**values["machine"])
         except (KeyError, TypeError) as error:
@@ -187,8 +203,8 @@ def comparisons_from_json(text: str) -> list[Comparison]:
         version, comparisons = stored["schema_version"], list(stored["comparisons"])
     except (ValueError, KeyError, TypeError) as error:
         raise ResultFormatError(f"not an infbench result file: {error!r}") from error
-    if version not in {1, SCHEMA_VERSION}:
-        raise ResultFormatError(f"schema_version must be 1 or {SCHEMA_VERSION}, got {version!r}")
+    if version not in range(1, SCHEMA_VERSION + 1):
+        raise ResultFormatError(f"schema_version must be 1 to {SCHEMA_VERSION}, got {version!r}")
     return [Comparison.from_dict(comparison) for comparison in comparisons]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from statistics import median
@@ -17,8 +18,16 @@ from scipy import sparse
 
 import infbench
 from infbench import measure
+from infbench.awake import wakeful_cpus
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
-from infbench.measure import check_comparable, check_same_answer, compare, paired_cost_samples, time_in_turn
+from infbench.measure import (
+    check_comparable,
+    check_same_answer,
+    compare,
+    paired_cost_samples,
+    time_after_pauses,
+    time_in_turn,
+)
 from infbench.results import comparisons_from_json, comparisons_to_json
 
 X = np.arange(400.0).reshape(200, 2)
@@ -89,6 +98,21 @@ class TestTurns:
     def test_measure_real_time(self):
         ((first, second),) = time_in_turn([lambda: time.sleep(0.02)], 2)
         assert min(first, second) >= 0.02
+
+    def test_keep_cpus_awake_that_may_sleep_in_a_pause(self):
+        n_keepers = []
+
+        def call():
+            children = psutil.Process().children()
+            n_keepers.append(sum(os.sched_getscheduler(child.pid) == os.SCHED_IDLE for child in children))
+            time.sleep(0.01)
+
+        time_in_turn([call], 3)
+        assert set(n_keepers) == {len(wakeful_cpus())}
+        n_keepers.clear()
+        ((first, second),) = time_after_pauses([call], 2)
+        assert n_keepers == [0, 0]
+        assert min(first, second) >= 0.01  # the pause does not count
 
 
 def arrays(elements, dtype):
@@ -241,7 +265,13 @@ class TestCompare:
         )
         assert result.speedup == median(a / b for a, b in zip(result.serial_s, result.parallel_s, strict=True))
         assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
+        assert len(result.paused_serial_s) == len(result.paused_parallel_s) == 3
+        assert result.n_cpus_awake == len(wakeful_cpus())
         assert comparisons_from_json(comparisons_to_json([result])) == [result]
+
+    def test_what_takes_long_is_not_measured_after_pauses(self):
+        result = compare(Slow(0.06), X, runner="native", n_processes=2, batch_size=100, repeat=1)
+        assert result.paused_serial_s == result.paused_parallel_s == ()
 
     def test_batch_is_an_even_share_unless_somebody_says_otherwise(self):
         result = compare(Rows(), X[:99], runner="native", n_processes=2, model="mine", repeat=1)

@@ -48,9 +48,12 @@ PAYS = Comparison(
     parallel_s=(1.0,) * N_ROUNDS,
     serial_again_s=(2.0,) * N_ROUNDS,
     serial_default_threads_s=(1.5,) * N_ROUNDS,
+    paused_serial_s=(2.2,) * N_ROUNDS,
+    paused_parallel_s=(4.4,) * N_ROUNDS,
     start_s=2.5,
     first_call_s=0.035,
     added_pss_bytes=48_300_000,
+    n_cpus_awake=4,
     machine=MACHINE,
 )
 LOSES = replace(PAYS, runner="pool", parallel_s=(8.0,) * N_ROUNDS, start_s=0.25)
@@ -149,10 +152,14 @@ def test_the_text_begins_with_the_answers():
 
 def test_each_runner_has_a_row_with_its_figures():
     text = comparison_text([PAYS, LOSES])
-    times, others = tables(text)
+    times, paused, others = tables(text)
     assert times == [
         ["process", "4", "2.00 s", "1.00 s", "2.00", "2.00 to 2.00", "50%", "1.00 to 1.00", "12,000"],
         ["pool", "4", "2.00 s", "8.00 s", "0.25", "0.25 to 0.25", "6%", "1.00 to 1.00", "1,500"],
+    ]
+    assert paused == [
+        ["process", "2.20 s", "4.40 s", "0.50", "0.50 to 0.50"],
+        ["pool", "2.20 s", "4.40 s", "0.50", "0.50 to 0.50"],
     ]
     assert others == [
         ["process", "2.50 s", "35.0 ms", "48 MB", "1.50 s", "1.50", "1.50 to 1.50"],
@@ -164,9 +171,19 @@ def test_each_runner_has_a_row_with_its_figures():
 def test_one_inner_thread_by_default_leaves_no_other_baseline():
     single = replace(PAYS, serial_default_threads_s=(), machine=replace(MACHINE, inner_threads={}))
     text = comparison_text([single])
-    assert tables(text)[1] == [["process", "2.50 s", "35.0 ms", "48 MB", "-", "-", "-"]]
+    assert tables(text)[2] == [["process", "2.50 s", "35.0 ms", "48 MB", "-", "-", "-"]]
     assert "one inner thread by themselves" in " ".join(text.split())
     assert next(csv.DictReader(comparison_csv([single]).splitlines()))["serial_default_threads_s"] == ""
+
+
+def test_a_run_that_takes_too_long_to_notice_a_pause_is_not_told_of():
+    long = replace(PAYS, paused_serial_s=(), paused_parallel_s=(), n_cpus_awake=0)
+    assert [len(rows) for rows in tables(comparison_text([PAYS, long]))] == [2, 1, 2]
+    text = comparison_text([long])
+    assert len(tables(text)) == 2
+    assert "pause" not in text
+    assert "4 usable of 8, none kept awake" in text
+    assert next(csv.DictReader(comparison_csv([long]).splitlines()))["speedup_after_pause"] == ""
 
 
 def test_the_conditions_are_all_there():
@@ -181,7 +198,7 @@ def test_the_conditions_are_all_there():
         "batch_size": "1,500",
         "repeat": "9",
         "seed": "7",
-        "CPUs": "4 usable of 8, Some CPU",
+        "CPUs": "4 usable of 8, 4 kept awake, Some CPU",
         "load": "0.25 (mean of the minute before)",
         "system": "Linux x86_64, Python 3.11.9",
         "versions": "infbench 0.1.0, scikit-learn 1.5.2, numpy 2.1.3, joblib 1.4.2",
@@ -231,8 +248,8 @@ def test_markdown_has_the_verdicts_and_whole_tables():
     lines = comparison_markdown([PAYS, LOSES]).splitlines()
     assert lines[:2] == [f"- {verdict(PAYS)}", f"- {verdict(LOSES)}"]
     tables = [line for line in lines if line.startswith("|")]
-    assert [line.split(" | ")[0] for line in tables] == ["| runner", "| ---", "| process", "| pool"] * 2
-    for table in (tables[:4], tables[4:]):
+    assert [line.split(" | ")[0] for line in tables] == ["| runner", "| ---", "| process", "| pool"] * 3
+    for table in (tables[:4], tables[4:8], tables[8:]):
         assert len({line.count("|") for line in table}) == 1
     assert "- seed: 7" in lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from statistics import median
 
 import pytest
@@ -43,9 +44,12 @@ def comparison(**changes):
         "parallel_s": (1.0, 1.0, 0.8),
         "serial_again_s": (2.0, 2.0, 2.0),
         "serial_default_threads_s": (1.5, 1.1, 1.6),
+        "paused_serial_s": (2.0, 2.2),
+        "paused_parallel_s": (4.0, 4.4),
         "start_s": 2.5,
         "first_call_s": 0.04,
         "added_pss_bytes": 48_300_000,
+        "n_cpus_awake": 8,
         "machine": MACHINE,
     }
     return Comparison(**values | changes)
@@ -169,9 +173,9 @@ def without(name):
         ('{"schema_version": 1}', "not an infbench result file.*comparisons"),
         ('{"schema_version": 1, "comparisons": null}', "not an infbench result file"),
         ('{"schema_version": 1, "comparisons": 3}', "not an infbench result file"),
-        ('{"schema_version": 3, "comparisons": []}', "schema_version must be 1 or 2, got 3"),
-        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 or 2, got '1'"),
-        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 or 2, got None"),
+        ('{"schema_version": 4, "comparisons": []}', "schema_version must be 1 to 3, got 4"),
+        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 to 3, got '1'"),
+        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 to 3, got None"),
         ('{"schema_version": 1, "comparisons": [{}]}', "not a stored comparison.*model"),
         ('{"schema_version": 1, "comparisons": [null]}', "not a stored comparison"),
         ('{"schema_version": 1, "comparisons": ["text"]}', "not a stored comparison"),
@@ -209,8 +213,18 @@ def test_efficiency_of_a_row_of_history_is_by_process():
     assert row.efficiency == 0.75
 
 
-def test_files_of_the_first_version_are_read():
+def test_files_of_older_versions_are_read():
     stored = json.loads(comparisons_to_json([comparison()]))
+    stored["schema_version"] = 2
+    for name in ("paused_serial_s", "paused_parallel_s", "n_cpus_awake"):  # all that was not there yet
+        del stored["comparisons"][0][name]
+    second = comparison(paused_serial_s=(), paused_parallel_s=(), n_cpus_awake=0)
+    assert comparisons_from_json(json.dumps(stored)) == [second]
     stored["schema_version"] = 1
-    del stored["comparisons"][0]["added_pss_bytes"]  # all that was not there yet
-    assert comparisons_from_json(json.dumps(stored)) == [comparison(added_pss_bytes=None)]
+    del stored["comparisons"][0]["added_pss_bytes"]
+    assert comparisons_from_json(json.dumps(stored)) == [replace(second, added_pss_bytes=None)]
+
+
+def test_speedup_after_a_pause():
+    assert comparison().speedup_after_pause.value == 0.5
+    assert comparison(paused_serial_s=(), paused_parallel_s=()).speedup_after_pause is None
