@@ -59,10 +59,15 @@ def cpus_awake() -> Iterator[None]:
                     # In this session: Linux shares time out among sessions first, see sched(7) on autogroups.
                 )
             )
-            keepers.callback(keeper.kill)
+            keepers.callback(_end, keeper)
             assert keeper.stdout is not None
             keeper.stdout.readline()  # it runs
         yield
+
+
+def _end(keeper: subprocess.Popen[bytes]) -> None:
+    keeper.kill()
+    keeper.wait()  # on a busy machine it gives way to others even when it is to end
 
 
 def _has_a_core_of_its_own(cpu: int) -> bool:
