@@ -31,6 +31,10 @@ from infbench.runners.serial import SerialRunner
 _SAMPLE_S = 0.01
 """Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
 
+_NOTICES_S = 0.03
+"""A call that takes less notices that others had their turn before it: its workers slept, its memory has left the
+caches. So a call that is not timed goes before it. One that takes longer is not worth doing twice for that."""
+
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""
 
@@ -247,7 +251,7 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 def time_in_turn(
     passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
 ) -> list[tuple[float, ...]]:
-    """Time several callables in turn, round after round, on CPUs that are kept awake.
+    """Time several callables in turn, round after round, warm and on CPUs that are kept awake.
 
     Parameters
     ----------
@@ -265,13 +269,16 @@ def time_in_turn(
     """
     durations_s: list[list[float]] = [[] for _ in passes]
     with cpus_awake():
-        n_calls = [_calls_in_a_turn(call) for call in passes]
+        estimates_s = [_seconds_per_call(call, 1) for call in passes]
         if progress is not None:
             progress(0, repeat)
         for done in range(repeat):
             for turn in range(len(passes)):
                 which = (done + turn) % len(passes)
-                durations_s[which].append(_seconds_per_call(passes[which], n_calls[which]))
+                call, estimate_s = passes[which], estimates_s[which]
+                if estimate_s < _NOTICES_S:
+                    call()
+                durations_s[which].append(_seconds_per_call(call, _calls_in_a_turn(estimate_s)))
             if progress is not None:
                 progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
@@ -316,10 +323,8 @@ def _one_pass(runner: Runner, method: str, X: Any, batch_size: int) -> Callable[
     return lambda: runner.run(method, X, batch_size=batch_size)
 
 
-def _calls_in_a_turn(call: Callable[[], Any]) -> int:
-    begun_ns = time.perf_counter_ns()
-    call()
-    return max(1, math.ceil(_SAMPLE_S / max((time.perf_counter_ns() - begun_ns) / 1e9, 1e-6)))
+def _calls_in_a_turn(estimate_s: float) -> int:
+    return max(1, math.ceil(_SAMPLE_S / max(estimate_s, 1e-6)))
 
 
 def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> None:
