@@ -303,7 +303,7 @@ def wait_until_gone(pids, within_s):
 @pytest.mark.leaves_behind("files", reason="a killed process cannot remove the folder of multiprocessing's fork server")
 @pytest.mark.parametrize(
     ("number", "state"),
-    [(signal.SIGINT, "busy"), (signal.SIGTERM, "busy"), (signal.SIGKILL, "busy"), (signal.SIGKILL, "idle")],
+    [(number, state) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL) for state in ("busy", "idle")],
 )
 def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start_method):
     with start_caller(tmp_path, start_method, state) as caller:
@@ -323,12 +323,13 @@ def test_exit_without_close_is_silent(tmp_path, start_method):
 
 OPENMP_FIRST = """
 import sys
+from sklearn.cluster import KMeans
 import infbench
 
 if __name__ == "__main__":
     X = infbench.make_data(n_samples=2_000, n_features=20)
-    for name in ("hist_gradient_boosting", "k_neighbors"):
-        model = infbench.make_model(name)
+    models = [infbench.make_model(name) for name in ("hist_gradient_boosting", "k_neighbors")]
+    for model in (*models, KMeans(8, n_init=1, random_state=0).fit(X)):
         expected = model.predict(X)
         with infbench.ProcessRunner(model, n_processes=2, start_method=sys.argv[1]) as runner:
             assert (runner.predict(X, batch_size=100) == expected).all()
