@@ -1,9 +1,8 @@
 """CPUs that stay awake while something is timed.
 
-A CPU that has had nothing to do comes back to speed slowly: on the reference machine, a virtual one, it computes up to
-1.7 times as long for the first tenths of a second. While one process computes all CPUs but its own have nothing to do.
-So a measurement in which serial and parallel runs take turns would time the waking of CPUs with each parallel run, and
-by chance with some of the serial ones, where a runner in steady use has CPUs that are awake.
+While one process computes, all CPUs but its own have nothing to do, and may fall asleep. Where serial and parallel runs
+take turns, each parallel run would then wait for CPUs to wake and to come back to speed, which is no property of a
+runner in steady use: on the reference machine, a virtual one, that takes up to 5 % off a speedup (docs/awake.py).
 """
 
 from __future__ import annotations
