@@ -1,6 +1,6 @@
 """What it does to a speedup whether CPUs may fall asleep while others have their turn.
 
-    python docs/awake.py
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python docs/awake.py
 
 Measures the same speedups with and without the processes of `infbench.awake`, in blocks that alternate, in one process
 for each model. Printed are the medians of the paired ratios with their 95 % intervals. In short blocks there is little
@@ -9,12 +9,8 @@ to see: what one has woken is still awake in the next.
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from functools import partial
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"  # before the libraries are loaded
 
 import infbench
 from infbench import measure
