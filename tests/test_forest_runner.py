@@ -52,6 +52,18 @@ def test_any_rows():
         holds()
 
 
+def test_all_rows_are_one_batch_unless_somebody_says_otherwise(monkeypatch):
+    with make_runner("forest", FORESTS["classes"], n_processes=2) as runner:
+        seen = []
+        run_batch = runner._run_batch
+        monkeypatch.setattr(
+            runner, "_run_batch", lambda method, batch: seen.append(len(batch)) or run_batch(method, batch)
+        )
+        np.testing.assert_array_equal(runner.predict(ROWS), FORESTS["classes"].predict(ROWS))
+        runner.predict(ROWS, batch_size=200)
+    assert seen == [300, 200, 100]
+
+
 def test_more_rows_than_are_held_at_once():
     X = infbench.make_data(n_samples=2_500, n_features=5, random_state=2)
     with make_runner("forest", FORESTS["classes"], n_processes=2) as runner:

@@ -168,7 +168,8 @@ class Runner(ABC):
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             What the estimator takes.
         batch_size : int or None, default=None
-            Rows handed to one call of the estimator. None: an even share for each process.
+            Rows handed to one call of the estimator. None: an even share for each process, or all of them where it is
+            not rows that are shared out.
 
         Returns
         -------
@@ -240,7 +241,7 @@ class Runner(ABC):
         check_method(self.estimator, method)
         n_samples = check_rows(X, self.estimator)
         if batch_size is None:
-            batch_size = default_batch_size(n_samples, self.n_processes)
+            batch_size = self._default_batch_size(n_samples)
         self._check_started()
         with self._turn:
             return self._run(method, Batches(X, n_samples, int(batch_size)))
@@ -276,6 +277,9 @@ class Runner(ABC):
                 f"{type(self).__name__} was started in process {self._started_in_pid} and cannot be used in its fork "
                 f"{os.getpid()}: make a runner of its own there"
             )
+
+    def _default_batch_size(self, n_samples: int) -> int:
+        return default_batch_size(n_samples, self.n_processes)
 
     def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)

@@ -86,6 +86,9 @@ class ForestRunner(Runner):
 
     _close_in_fork = _close
 
+    def _default_batch_size(self, n_samples: int) -> int:
+        return n_samples
+
     def _run(self, method: str, batches: Batches) -> Any:
         self._trees.takes_over = self.takes_over
         return join([self._run_batch(method, batch) for batch in batches])
