@@ -25,4 +25,4 @@ class Throughput(WarmRunner):
 
     track_predict_s.pretty_name = "Predict many rows"  # type: ignore[attr-defined]
     track_predict_s.unit = "seconds"  # type: ignore[attr-defined]
-    track_predict_s.version = "2"  # type: ignore[attr-defined]
+    track_predict_s.version = "1"  # type: ignore[attr-defined]

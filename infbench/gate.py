@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import median
 from typing import IO, Any, NamedTuple
 
-from infbench.awake import cpus_awake
 from infbench.errors import InfbenchError, InvalidParameterError
 from infbench.results import GateRow
 from infbench.stats import bootstrap_median
@@ -141,7 +140,6 @@ def run_gate(
                 sides = [
                     stack.enter_context(_started(root, workload, runner, n_processes)) for root in (old, head, old)
                 ]
-                stack.enter_context(cpus_awake())
                 measured.append([_rounds(sides) for _ in models])
             if progress is not None:
                 progress(done + 1, turns)

@@ -4,7 +4,7 @@ Serial and parallel take turns within one process, round after round, and each r
 machine for a while slows both halves of a pair. The serial runner is timed twice in every round, and the ratio of its
 two times is the noise floor: what no difference at all looks like on this machine, right now.
 
-What is timed so is warm, on CPUs that are kept awake. What a call takes after a pause is timed apart.
+What is timed so is warm. What a call takes after a pause is timed apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from infbench.awake import cpus_awake, wakeful_cpus
 from infbench.checks import check_positive_int
 from infbench.errors import AnswerMismatchError
 from infbench.machine import describe_machine
@@ -132,7 +131,7 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress, warm=True)
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < _MOST_PAUSED_S:
             paused_s = time_after_pauses(passes[:2], repeat)
@@ -156,7 +155,6 @@ def compare(
         start_s=ready_s - started_s,
         first_call_s=answered_s - ready_s,
         added_pss_bytes=added_pss_bytes,
-        n_cpus_awake=len(wakeful_cpus()),
         machine=machine,
     )
 
@@ -249,9 +247,9 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
+    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None, *, warm: bool = False
 ) -> list[tuple[float, ...]]:
-    """Time several callables in turn, round after round, warm and on CPUs that are kept awake.
+    """Time several callables in turn, round after round.
 
     Parameters
     ----------
@@ -261,6 +259,9 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `compare`.
+    warm : bool, default=False
+        Begin each turn of short calls with one that is not timed: what is repeated in it is warm then, whatever the
+        turns of the others have done.
 
     Returns
     -------
@@ -268,19 +269,18 @@ def time_in_turn(
         For each callable its seconds per call, by round.
     """
     durations_s: list[list[float]] = [[] for _ in passes]
-    with cpus_awake():
-        estimates_s = [_seconds_per_call(call, 1) for call in passes]
+    estimates_s = [_seconds_per_call(call, 1) for call in passes]
+    if progress is not None:
+        progress(0, repeat)
+    for done in range(repeat):
+        for turn in range(len(passes)):
+            which = (done + turn) % len(passes)
+            call, estimate_s = passes[which], estimates_s[which]
+            if warm and estimate_s < _NOTICES_S:
+                call()
+            durations_s[which].append(_seconds_per_call(call, _calls_in_a_turn(estimate_s)))
         if progress is not None:
-            progress(0, repeat)
-        for done in range(repeat):
-            for turn in range(len(passes)):
-                which = (done + turn) % len(passes)
-                call, estimate_s = passes[which], estimates_s[which]
-                if estimate_s < _NOTICES_S:
-                    call()
-                durations_s[which].append(_seconds_per_call(call, _calls_in_a_turn(estimate_s)))
-            if progress is not None:
-                progress(done + 1, repeat)
+            progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
 
 

@@ -221,8 +221,8 @@ def _time_cells(comparison: Comparison) -> tuple[str, ...]:
 
 _PAUSE_COLUMNS = ("runner", "single, after a pause", "multi, after a pause", "speedup", "95 % interval")
 _PAUSE_NOTE = (
-    "after a pause: one run by itself, 50 ms after the last one. Workers sleep by then, and so may the CPUs, which all "
-    "other times keep awake where they can."
+    "after a pause: one run by itself, 50 ms after the last one. Workers sleep by then, and so may CPUs. All other "
+    "times are of runs that follow each other."
 )
 
 
@@ -315,7 +315,6 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "serial_default_threads_s": _default_threads_s(comparison),
         "speedup_over_default_threads": None if over_default is None else over_default.value,
         "n_cpus_usable": comparison.machine.n_cpus_usable,
-        "n_cpus_awake": comparison.n_cpus_awake,
         "load_1min": comparison.machine.load_1min,
         "python": comparison.machine.python,
         **comparison.machine.versions,
@@ -372,8 +371,7 @@ def _conditions(comparison: Comparison) -> Iterable[tuple[str, str]]:
     yield "batch_size", f"{comparison.batch_size:,}"
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
-    awake = f"{comparison.n_cpus_awake or 'none'} kept awake"
-    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {awake}, {machine.cpu or 'unknown model'}"
+    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu or 'unknown model'}"
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", ", ".join(f"{library} {version}" for library, version in machine.versions.items())

@@ -14,7 +14,7 @@ from infbench.machine import Machine
 from infbench.stats import Estimate, ratio_estimate
 
 SCHEMA_VERSION = 3
-_ADDED = {"added_pss_bytes": None, "paused_serial_s": (), "paused_parallel_s": (), "n_cpus_awake": 0}
+_ADDED = {"added_pss_bytes": None, "paused_serial_s": (), "paused_parallel_s": ()}
 """Fields that results of older versions lack, and what holds for these."""
 
 
@@ -49,8 +49,6 @@ class Comparison:
     added_pss_bytes : int or None
         Memory that the runner added to this process and its descendants (PSS) by the end of the first call. None where
         the system does not tell, and in results of schema version 1.
-    n_cpus_awake : int
-        CPUs that were kept from falling asleep in all rounds, but for the pauses: see `infbench.awake`.
     machine : Machine
         The conditions.
     """
@@ -74,7 +72,6 @@ class Comparison:
     start_s: float
     first_call_s: float
     added_pss_bytes: int | None
-    n_cpus_awake: int
     machine: Machine
 
     @property

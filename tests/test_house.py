@@ -17,13 +17,12 @@ PACKAGE = ROOT / "infbench"
 
 # Part of the package -> the parts that it may import. A part is a module, or a folder whose modules know each other.
 # It reads from the bottom up: a part names parts above its own line only.
-LEAVES = {"errors", "checks", "stats", "machine", "awake"}
+LEAVES = {"errors", "checks", "stats", "machine"}
 MAY_IMPORT = {
     "errors": set(),
     "checks": {"errors"},
     "stats": {"errors", "checks"},
     "machine": {"errors", "checks"},
-    "awake": {"machine"},
     "data": LEAVES,
     "models": LEAVES | {"data"},
     "results": LEAVES,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from statistics import median
@@ -18,7 +17,6 @@ from scipy import sparse
 
 import infbench
 from infbench import measure
-from infbench.awake import wakeful_cpus
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
 from infbench.measure import (
     check_comparable,
@@ -79,19 +77,19 @@ class TestTurns:
 
     def test_of_short_calls_begin_with_one_that_is_not_timed(self, clock):
         cold_and_warm = [10_000_000, *[9_000_000, 2_000_000] * 3]
-        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
+        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3, warm=True) == [(0.002, 0.002, 0.002)]
 
     @pytest.mark.parametrize(
         ("duration_ns", "n_calls"), [(10_000_000, 1), (9_999_999, 2), (4_000_000, 3), (1_000_000, 10), (10_000, 1_000)]
     )
     def test_hold_as_many_calls_as_are_worth_dividing(self, clock, duration_ns, n_calls):
         durations = time_in_turn([clock.taking("a", duration_ns), clock.taking("b", 30_000_000)], 4)
-        assert Counter(clock.calls) == {"a": 1 + 4 * (1 + n_calls), "b": 1 + 4}
+        assert Counter(clock.calls) == {"a": 1 + 4 * n_calls, "b": 1 + 4}
         assert durations[0] == pytest.approx((duration_ns / 1e9,) * 4)
 
     def test_of_what_takes_no_time_at_all_come_to_an_end(self, clock):
         assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
-        assert len(clock.calls) <= 1 + 2 * (1 + 10_000)
+        assert len(clock.calls) <= 1 + 2 * 10_000
 
     def test_are_told_before_the_first_round_and_after_each(self, clock):
         done = []
@@ -103,20 +101,15 @@ class TestTurns:
         ((first, second),) = time_in_turn([lambda: time.sleep(0.02)], 2)
         assert min(first, second) >= 0.02
 
-    def test_keep_cpus_awake_that_may_sleep_in_a_pause(self):
-        n_keepers = []
-
-        def call():
-            children = psutil.Process().children()
-            n_keepers.append(sum(os.sched_getscheduler(child.pid) == os.SCHED_IDLE for child in children))
-            time.sleep(0.01)
-
-        time_in_turn([call], 3)
-        assert set(n_keepers) == {len(wakeful_cpus())}
-        n_keepers.clear()
-        ((first, second),) = time_after_pauses([call], 2)
-        assert n_keepers == [0, 0]
-        assert min(first, second) >= 0.01  # the pause does not count
+    def test_after_a_pause_hold_one_call_each(self, clock, monkeypatch):
+        pauses_s = []
+        monkeypatch.setattr(measure.time, "sleep", pauses_s.append, raising=False)
+        assert time_after_pauses([clock.taking("a", 9_000_000, 2_000_000), clock.taking("b", 10)], 2) == [
+            (0.009, 0.002),
+            (1e-8, 1e-8),
+        ]
+        assert "".join(clock.calls) == "abab"
+        assert pauses_s == [0.05] * 4
 
 
 def arrays(elements, dtype):
@@ -270,7 +263,6 @@ class TestCompare:
         assert result.speedup == median(a / b for a, b in zip(result.serial_s, result.parallel_s, strict=True))
         assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
         assert len(result.paused_serial_s) == len(result.paused_parallel_s) == 3
-        assert result.n_cpus_awake == len(wakeful_cpus())
         assert comparisons_from_json(comparisons_to_json([result])) == [result]
 
     def test_what_takes_long_is_not_measured_after_pauses(self):

@@ -49,7 +49,6 @@ def comparison(**changes):
         "start_s": 2.5,
         "first_call_s": 0.04,
         "added_pss_bytes": 48_300_000,
-        "n_cpus_awake": 8,
         "machine": MACHINE,
     }
     return Comparison(**values | changes)
@@ -216,9 +215,9 @@ def test_efficiency_of_a_row_of_history_is_by_process():
 def test_files_of_older_versions_are_read():
     stored = json.loads(comparisons_to_json([comparison()]))
     stored["schema_version"] = 2
-    for name in ("paused_serial_s", "paused_parallel_s", "n_cpus_awake"):  # all that was not there yet
+    for name in ("paused_serial_s", "paused_parallel_s"):  # all that was not there yet
         del stored["comparisons"][0][name]
-    second = comparison(paused_serial_s=(), paused_parallel_s=(), n_cpus_awake=0)
+    second = comparison(paused_serial_s=(), paused_parallel_s=())
     assert comparisons_from_json(json.dumps(stored)) == [second]
     stored["schema_version"] = 1
     del stored["comparisons"][0]["added_pss_bytes"]
