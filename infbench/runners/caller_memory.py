@@ -15,6 +15,20 @@ from infbench.runners.messages import Place, extent
 
 Buffer = Any  # an ndarray or a memoryview
 
+_SAMPLE_BYTES = 16
+_Piece = ctypes.c_size_t * 2  # struct iovec: an address and a number of bytes
+
+
+def _find_process_vm_readv() -> Callable[..., int] | None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "process_vm_readv", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, _Piece, ctypes.c_ulong, _Piece, ctypes.c_ulong, ctypes.c_ulong)
+        function.restype = ctypes.c_ssize_t
+    return function
+
+
+_process_vm_readv = _find_process_vm_readv()
+
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
     """Return where the first element of an array is."""
@@ -199,16 +213,3 @@ class RowReader:
         for index in range(shape[outer]):
             at = index * self._strides[outer] - piece_before
             self._memory.read(memory[before + at : before + at + piece_bytes], begin + at)
-
-
-def _find_process_vm_readv() -> Callable[..., int] | None:
-    function = getattr(ctypes.CDLL(None, use_errno=True), "process_vm_readv", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, _Piece, ctypes.c_ulong, _Piece, ctypes.c_ulong, ctypes.c_ulong)
-        function.restype = ctypes.c_ssize_t
-    return function
-
-
-_SAMPLE_BYTES = 16
-_Piece = ctypes.c_size_t * 2  # struct iovec: an address and a number of bytes
-_process_vm_readv = _find_process_vm_readv()
