@@ -57,7 +57,7 @@ gate: .venv/.bench
 	echo "npm failed or is missing: asv's own pages will load their scripts from a network." >&2
 
 test: .venv/.test
-	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/.lint
 	$(BIN)/ruff check .
