@@ -17,34 +17,25 @@ from typing import Any
 
 import numpy as np
 
+from infbench.answers import check_same_answer
 from infbench.checks import check_positive_int
-from infbench.errors import AnswerMismatchError
 from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
 from infbench.runners import make_runner, runner_class
-from infbench.runners.base import Runner, check_estimator, check_method, default_batch_size
+from infbench.runners.base import Runner, check_estimator, check_method
 from infbench.runners.batches import check_rows
 from infbench.runners.serial import SerialRunner
 
 _SAMPLE_S = 0.01
 """Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
 
-_NOTICES_S = 0.03
-"""A call that takes less notices that others had their turn before it: its workers slept, its memory has left the
-caches. So a call that is not timed goes before it. One that takes longer is not worth doing twice for that."""
+_NOTICES_S = 0.1
+"""A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
+the caches. On two processes that makes it 27 % slower if it takes 10 ms, 4 % at 30 to 70 ms, and 1 % at 160 ms."""
 
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""
-
-_MOST_PAUSED_S = 0.1
-"""Calls that take longer than this do not notice a pause."""
-
-_ROUNDING = 1e3
-"""How many units of the last place a runner that is not bit-exact may be off: sums in another order, no more."""
-
-_MOST_ROUNDING = 0.01
-"""But never more than this: a thousand units of the last place of a float16 are the whole number."""
 
 Progress = Callable[[int, int], None]
 
@@ -76,7 +67,7 @@ def compare(
     n_processes : int or None, default=None
         How many processes compute; None: as many as the CPUs that this process may use.
     batch_size : int or None, default=None
-        Rows of a batch, for both runners. None: an even share for each process.
+        Rows of a batch, for both runners. None: what the runner takes by itself, see `Runner.default_batch_size`.
     method : str, default="predict"
         The estimator's method.
     repeat : int, default=11
@@ -116,7 +107,7 @@ def compare(
     n_samples = check_rows(X, estimator)
     candidate = make_runner(runner, estimator, n_processes=n_processes)
     if batch_size is None:
-        batch_size = default_batch_size(n_samples, candidate.n_processes)
+        batch_size = candidate.default_batch_size(n_samples)
     with ExitStack() as open_runners:
         serial = open_runners.enter_context(SerialRunner(estimator))
         runners: list[Runner] = [serial, candidate, serial]
@@ -133,7 +124,7 @@ def compare(
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
         serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress, warm=True)
         paused_s: list[tuple[float, ...]] = [(), ()]
-        if max(min(serial_s), min(parallel_s)) < _MOST_PAUSED_S:
+        if max(min(serial_s), min(parallel_s)) < _NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)
     return Comparison(
         model=model or type(estimator).__name__,
@@ -325,51 +316,3 @@ def _one_pass(runner: Runner, method: str, X: Any, batch_size: int) -> Callable[
 
 def _calls_in_a_turn(estimate_s: float) -> int:
     return max(1, math.ceil(_SAMPLE_S / max(estimate_s, 1e-6)))
-
-
-def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> None:
-    """Raise unless two answers are the same.
-
-    Parameters
-    ----------
-    expected, got : ndarray, list of ndarray, sparse matrix or DataFrame
-    bit_exact : bool, default=True
-        False: floats may differ by rounding.
-
-    Raises
-    ------
-    AnswerMismatchError
-        The message says what differs: type, dtype, shape, or how many values and the first row with one.
-    """
-    if type(expected) is not type(got):
-        raise AnswerMismatchError(f"the answer is a {type(got).__name__}, the serial one a {type(expected).__name__}")
-    if isinstance(expected, list) and expected and isinstance(expected[0], np.ndarray):
-        if len(expected) != len(got):
-            raise AnswerMismatchError(f"the answer has {len(got)} outputs, the serial one {len(expected)}")
-        for one, other in zip(expected, got, strict=True):
-            check_same_answer(one, other, bit_exact=bit_exact)
-        return
-    if hasattr(expected, "iloc"):
-        # The values alone show neither the labels nor the types of single columns.
-        if not all(one.equals(other) for one, other in zip(expected.axes, got.axes, strict=True)):
-            raise AnswerMismatchError("the answer has other labels of rows or columns than the serial one")
-        if not np.array_equal(expected.dtypes, got.dtypes):
-            raise AnswerMismatchError("the answer has columns of another dtype than the serial one")
-    if hasattr(expected, "tocsr"):
-        expected, got = expected.toarray(), got.toarray()
-    one, other = np.asarray(expected), np.asarray(got)
-    if one.dtype != other.dtype or one.shape != other.shape:
-        raise AnswerMismatchError(
-            f"the answer has dtype {other.dtype} and shape {other.shape}, the serial one {one.dtype} and {one.shape}"
-        )
-    if bit_exact or one.dtype.kind not in "fc":
-        differs = (one != other) & ~((one != one) & (other != other))  # a NaN is not equal to itself
-    else:
-        tolerance = min(_ROUNDING * float(np.finfo(one.dtype).eps), _MOST_ROUNDING)
-        differs = ~np.isclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
-    if np.any(differs):
-        row = int(np.argwhere(differs)[0][0])
-        raise AnswerMismatchError(
-            f"{int(np.sum(differs))} of {one.size} values differ from the serial answer, the first in row {row}: "
-            f"{other[row]!r} instead of {one[row]!r}"
-        )

@@ -7,8 +7,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from infbench import SerialRunner
+from infbench.answers import check_same_answer
 from infbench.errors import RunnerError
-from infbench.measure import check_same_answer
 
 
 def check_answer(runner, method, X, batch_size, *, bit_exact=True):

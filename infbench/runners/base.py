@@ -241,10 +241,23 @@ class Runner(ABC):
         check_method(self.estimator, method)
         n_samples = check_rows(X, self.estimator)
         if batch_size is None:
-            batch_size = self._default_batch_size(n_samples)
+            batch_size = self.default_batch_size(n_samples)
         self._check_started()
         with self._turn:
             return self._run(method, Batches(X, n_samples, int(batch_size)))
+
+    def default_batch_size(self, n_samples: int) -> int:
+        """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        int
+        """
+        return -(-n_samples // self.n_processes)
 
     def empty(self, shape: int | Sequence[int], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
         """Return a new array for rows, in the memory that suits the runner best.
@@ -278,9 +291,6 @@ class Runner(ABC):
                 f"{os.getpid()}: make a runner of its own there"
             )
 
-    def _default_batch_size(self, n_samples: int) -> int:
-        return default_batch_size(n_samples, self.n_processes)
-
     def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)
 
@@ -298,17 +308,3 @@ class Runner(ABC):
     @abstractmethod
     def _run(self, method: str, batches: Batches) -> Any:
         """Compute all batches and return the joined answer."""
-
-
-def default_batch_size(n_samples: int, n_processes: int) -> int:
-    """Return the rows of an even share: the fewest calls of the estimator that keep every process busy.
-
-    Parameters
-    ----------
-    n_samples, n_processes : int
-
-    Returns
-    -------
-    int
-    """
-    return -(-n_samples // n_processes)

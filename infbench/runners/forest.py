@@ -78,6 +78,19 @@ class ForestRunner(Runner):
             _Trees(estimator), self.n_processes, inner_threads=inner_threads, start_method=start_method, timeout=timeout
         )
 
+    def default_batch_size(self, n_samples: int) -> int:
+        """Return `n_samples`: the trees of one batch are enough for every process.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        int
+        """
+        return n_samples
+
     def _start(self) -> None:
         self._trees.start()
 
@@ -85,9 +98,6 @@ class ForestRunner(Runner):
         self._trees.close()
 
     _close_in_fork = _close
-
-    def _default_batch_size(self, n_samples: int) -> int:
-        return n_samples
 
     def _run(self, method: str, batches: Batches) -> Any:
         self._trees.takes_over = self.takes_over
