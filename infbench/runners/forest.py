@@ -79,16 +79,7 @@ class ForestRunner(Runner):
         )
 
     def default_batch_size(self, n_samples: int) -> int:
-        """Return `n_samples`: the trees of one batch are enough for every process.
-
-        Parameters
-        ----------
-        n_samples : int
-
-        Returns
-        -------
-        int
-        """
+        """Return `n_samples`, see `Runner.default_batch_size`: the trees of one batch keep every process busy."""
         return n_samples
 
     def _start(self) -> None:
