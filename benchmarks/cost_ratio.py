@@ -40,7 +40,7 @@ class CostRatio(_Paired):
 
     track_cost_ratio.pretty_name = "Cost ratio"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
-    track_cost_ratio.version = "1"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "2"  # type: ignore[attr-defined]
 
 
 class Sizes(_Paired):
@@ -61,7 +61,7 @@ class Sizes(_Paired):
 
     track_cost_ratio.pretty_name = "Cost ratio by rows and batch"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
-    track_cost_ratio.version = "1"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "2"  # type: ignore[attr-defined]
 
 
 class Scaling(_Paired):
@@ -80,4 +80,4 @@ class Scaling(_Paired):
 
     track_cost_ratio.pretty_name = "Cost ratio by number of processes"  # type: ignore[attr-defined]
     track_cost_ratio.unit = "parallel / serial time"  # type: ignore[attr-defined]
-    track_cost_ratio.version = "1"  # type: ignore[attr-defined]
+    track_cost_ratio.version = "2"  # type: ignore[attr-defined]

@@ -122,7 +122,7 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress, warm=True)
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < _NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)
@@ -238,9 +238,12 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None, *, warm: bool = False
+    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
 ) -> list[tuple[float, ...]]:
-    """Time several callables in turn, round after round.
+    """Time several callables in turn, round after round, warm.
+
+    A turn of short calls begins with one that is not timed: what is repeated in it is warm then, whatever the turns of
+    the others have done.
 
     Parameters
     ----------
@@ -250,9 +253,6 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `compare`.
-    warm : bool, default=False
-        Begin each turn of short calls with one that is not timed: what is repeated in it is warm then, whatever the
-        turns of the others have done.
 
     Returns
     -------
@@ -267,7 +267,7 @@ def time_in_turn(
         for turn in range(len(passes)):
             which = (done + turn) % len(passes)
             call, estimate_s = passes[which], estimates_s[which]
-            if warm and estimate_s < _NOTICES_S:
+            if estimate_s < _NOTICES_S:
                 call()
             durations_s[which].append(_seconds_per_call(call, _calls_in_a_turn(estimate_s)))
         if progress is not None:
