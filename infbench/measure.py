@@ -37,6 +37,10 @@ the caches. On two processes that makes it 27 % slower if it takes 10 ms, 4 % at
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""
 
+_LOOK_S, _MOST_S = 0.02, 1.0
+"""How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and for how
+long to wait for them."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -111,8 +115,10 @@ def compare(
     with ExitStack() as open_runners:
         serial = open_runners.enter_context(SerialRunner(estimator))
         runners: list[Runner] = [serial, candidate, serial]
+        before_turn = None
         if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
             runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
+            before_turn = wait_for_threads
         bytes_before = tree_pss_bytes() if tells_pss() else None
         started_s = time.perf_counter()
         open_runners.enter_context(candidate)
@@ -122,7 +128,7 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress, before_turn)
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < _NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)
@@ -238,12 +244,15 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
+    passes: Sequence[Callable[[], Any]],
+    repeat: int,
+    progress: Progress | None = None,
+    before_turn: Callable[[], Any] | None = None,
 ) -> list[tuple[float, ...]]:
     """Time several callables in turn, round after round, warm.
 
-    A turn of short calls begins with one that is not timed: what is repeated in it is warm then, whatever the turns of
-    the others have done.
+    A turn of short calls begins with as many that are not timed: what is repeated in it is warm then, whatever the
+    turns of the others have done.
 
     Parameters
     ----------
@@ -253,6 +262,8 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `compare`.
+    before_turn : callable or None, default=None
+        Called before every turn, untimed.
 
     Returns
     -------
@@ -266,13 +277,30 @@ def time_in_turn(
     for done in range(repeat):
         for turn in range(len(passes)):
             which = (done + turn) % len(passes)
-            call, estimate_s = passes[which], estimates_s[which]
-            if estimate_s < _NOTICES_S:
-                call()
-            durations_s[which].append(_seconds_per_call(call, _calls_in_a_turn(estimate_s)))
+            if before_turn is not None:
+                before_turn()
+            call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
+            if estimates_s[which] < _NOTICES_S:
+                _seconds_per_call(call, n_calls)
+            durations_s[which].append(_seconds_per_call(call, n_calls))
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
+
+
+def wait_for_threads() -> None:
+    """Wait until no other thread of this process uses a CPU, for a second at most.
+
+    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for a fixed number of cycles
+    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own on the reference machine. Whoever computes
+    on two processes meanwhile has little more than one CPU.
+    """
+    end_s = time.perf_counter() + _MOST_S
+    busy = True
+    while busy and time.perf_counter() < end_s:
+        used_s = time.process_time()
+        time.sleep(_LOOK_S)
+        busy = time.process_time() - used_s > _LOOK_S / 4
 
 
 def time_after_pauses(passes: Sequence[Callable[[], Any]], repeat: int) -> list[tuple[float, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -157,4 +158,20 @@ class SlowElsewhere(Rows):
 
     def predict(self, X):
         time.sleep(self.seconds if os.getpid() == self.home else self.seconds_elsewhere)
+        return X[:, 0].copy()
+
+
+class DozesOffElsewhere(SlowElsewhere):
+    """Takes its time for a batch, and more of it where 10 ms have gone by since the last one.
+
+    Only in the first thread of its own process it is always awake.
+    """
+
+    last_s = threading.local()
+
+    def predict(self, X):
+        at_home = os.getpid() == self.home and threading.current_thread() is threading.main_thread()
+        awake = time.monotonic() - getattr(self.last_s, "value", 0.0) < 0.01
+        time.sleep(self.seconds if at_home or awake else self.seconds_elsewhere)
+        self.last_s.value = time.monotonic()
         return X[:, 0].copy()

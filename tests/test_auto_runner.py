@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from contracts import check_answer
-from estimators import Slow, SlowElsewhere
+from estimators import DozesOffElsewhere, Slow, SlowElsewhere
 
 import infbench
 from infbench.runners import make_runner
@@ -27,6 +29,17 @@ def test_what_only_this_process_does_well_stays_here():
     with auto(SlowElsewhere(0.002, 0.05)) as runner:
         check_answer(runner, "predict", ROWS, 1_000)
         assert runner.chosen in {"serial", "threads"}
+
+
+def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before():
+    with auto(DozesOffElsewhere(0.002, 0.03)) as runner:
+        check_answer(runner, "predict", ROWS, 500)
+        stayed_here = []
+        for pause_s in (0.05, 0.0, 0.0, 0.05):
+            time.sleep(pause_s)
+            runner.predict(ROWS, batch_size=500)
+            stayed_here.append(runner.chosen == "serial")
+        assert stayed_here == [True, False, False, True]
 
 
 def test_single_row_of_a_forest_is_shared_out():

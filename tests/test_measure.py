@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
+from hashlib import pbkdf2_hmac
 from statistics import median
 from types import SimpleNamespace
 
@@ -22,6 +24,7 @@ from infbench.measure import (
     paired_cost_samples,
     time_after_pauses,
     time_in_turn,
+    wait_for_threads,
 )
 from infbench.results import comparisons_from_json, comparisons_to_json
 
@@ -72,8 +75,10 @@ class TestTurns:
         durations = time_in_turn([clock.taking("a", 30_000_000), clock.taking("b", *range(10**8, 10**9, 10**8))], 3)
         assert durations == [(0.03, 0.03, 0.03), (0.2, 0.3, 0.4)]
 
-    def test_of_short_calls_begin_with_one_that_is_not_timed(self, clock):
+    def test_of_short_calls_begin_with_as_many_that_are_not_timed(self, clock):
         cold_and_warm = [10_000_000, *[9_000_000, 2_000_000] * 3]
+        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
+        cold_and_warm = [5_000_000, *[9_000_000, 3_000_000, 2_000_000, 2_000_000] * 3]
         assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
 
     def test_of_long_calls_hold_nothing_else(self, clock):
@@ -84,18 +89,34 @@ class TestTurns:
     )
     def test_hold_as_many_calls_as_are_worth_dividing(self, clock, duration_ns, n_calls):
         durations = time_in_turn([clock.taking("a", duration_ns), clock.taking("b", 10**8)], 4)
-        assert Counter(clock.calls) == {"a": 1 + 4 * (1 + n_calls), "b": 1 + 4}
+        assert Counter(clock.calls) == {"a": 1 + 4 * 2 * n_calls, "b": 1 + 4}
         assert durations[0] == pytest.approx((duration_ns / 1e9,) * 4)
 
     def test_of_what_takes_no_time_at_all_come_to_an_end(self, clock):
         assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
-        assert len(clock.calls) <= 1 + 2 * 10_001
+        assert len(clock.calls) <= 1 + 2 * 2 * 10_000
 
     def test_are_told_before_the_first_round_and_after_each(self, clock):
         done = []
         pass_ = clock.taking("a", 10**8)
         time_in_turn([pass_], 3, lambda *rounds: done.append((*rounds, len(clock.calls))))
         assert done == [(0, 3, 1), (1, 3, 2), (2, 3, 3), (3, 3, 4)]
+
+    def test_may_wait_for_threads_that_others_left_running(self):
+        threads, n_alive = [], []
+
+        def leave_a_thread_running():
+            threads.append(threading.Thread(target=pbkdf2_hmac, args=("sha256", b"", b"", 200_000)))
+            threads[-1].start()
+
+        def count():
+            n_alive.append(sum(thread.is_alive() for thread in threads))
+
+        time_in_turn([leave_a_thread_running], 1)
+        count()
+        assert n_alive.pop() > 0
+        time_in_turn([count, leave_a_thread_running], 1, before_turn=wait_for_threads)
+        assert set(n_alive[1:]) == {0}
 
     def test_measure_real_time(self):
         ((first, second),) = time_in_turn([lambda: time.sleep(0.02)], 2)

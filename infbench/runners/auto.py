@@ -30,6 +30,14 @@ slows a machine for a moment must not hit one way alone. The best turn counts, a
 calls the middle one: now and then a worker happens to be awake, and the best call of all would promise what most do not
 hold."""
 
+_PAUSE_S = 0.005
+"""A call after a longer pause is another kind of call: workers have slept, and so have their CPUs, whose caches are
+cold. On a 2-CPU virtual machine, calls that gain 1.5 on two processes up to 3 ms after the last one gain half as much
+10 ms after it, and little less later."""
+
+_SLEEP_S, _NOTICES_S = 0.02, 0.02
+"""What a pause costs is measured with pauses of so long, if a call takes less than so long: others hardly notice it."""
+
 
 class Shape(NamedTuple):
     """Calls that cost about the same for each batch.
@@ -43,20 +51,22 @@ class Shape(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a runner costs, in seconds: `call_s` for each call and `batch_s` for each batch.
+    """What a runner costs, in seconds: `call_s` for a call, `batch_s` for each batch, `pause_s` for a pause before it.
 
     Where batches are computed side by side, a round of them counts as full: with 2 processes, 3 batches as 4.
     """
 
     call_s: float
     batch_s: float
+    pause_s: float
 
 
 class AutoRunner(Runner):
     """Measures what the estimator costs, in each way, and then takes the fastest way for each call.
 
     It chooses among the runners ``serial``, ``threads``, ``process`` and, for a forest, ``forest``. All of them give
-    the same answer, so a choice shows in nothing but the time.
+    the same answer, so a choice shows in nothing but the time. A call that comes after a pause may go another way than
+    one that follows the last at once, since waking others takes longer than some calls do.
 
     Parameters
     ----------
@@ -96,7 +106,8 @@ class AutoRunner(Runner):
     def _start(self) -> None:
         self.costs: dict[Shape, dict[str, Cost]] = {}
         self.chosen: str | None = None
-        self._choices: dict[tuple[str, int, int], str] = {}
+        self._choices: dict[tuple[str, int, int, bool], str] = {}
+        self._last_s = -math.inf
         self._runners: dict[str, Runner] = {}
         self._open = ExitStack()
 
@@ -106,15 +117,19 @@ class AutoRunner(Runner):
     _close_in_fork = _close
 
     def _run(self, method: str, batches: Batches) -> Any:
-        call = method, batches.n_samples, batches.batch_size
+        paused = time.monotonic() - self._last_s > _PAUSE_S
+        call = method, batches.n_samples, batches.batch_size, paused
         if call not in self._choices:
-            self._choices[call] = self._choose(method, batches)
+            self._choices[call] = self._choose(method, batches, paused=paused)
         self.chosen = self._choices[call]
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
-        return runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+        try:
+            return runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+        finally:
+            self._last_s = time.monotonic()
 
-    def _choose(self, method: str, batches: Batches) -> str:
+    def _choose(self, method: str, batches: Batches, *, paused: bool) -> str:
         ways = self._ways(batches)
         if len(ways) == 1:
             return ways[0]
@@ -124,7 +139,7 @@ class AutoRunner(Runner):
         if shape not in self.costs:
             self.costs[shape] = self._measure(ways, method, batches)
         seconds = {
-            name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s
+            name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s + paused * cost.pause_s
             for name, cost in self.costs[shape].items()
         }
         seconds["serial"] *= _MARGIN
@@ -146,18 +161,21 @@ class AutoRunner(Runner):
         return math.ceil(n_batches / self.n_processes) * self.n_processes
 
     def _measure(self, ways: list[str], method: str, batches: Batches) -> dict[str, Cost]:
-        """Find what each way costs: for a round of batches, and for several rounds."""
+        """Find what each way costs: for a round of batches, for several rounds, and for these after a pause."""
         n_few, n_many = (min(len(batches), n) for n in (self.n_processes, _MANY * self.n_processes))
         loads = [(name, n_batches) for name in ways for n_batches in sorted({n_few, n_many})]
-        best_s = dict(
-            zip(loads, _best_seconds([self._call(name, method, batches, n) for name, n in loads]), strict=True)
-        )
+        calls = {(name, n): self._call(name, method, batches, n) for name, n in loads}
+        best_s = dict(zip(loads, _best_seconds(list(calls.values())), strict=True))
+        many_s = paused_s = {name: best_s[name, n_many] for name in ways}
+        if many_s["serial"] < _NOTICES_S:
+            paused_s = dict(zip(ways, _seconds_after_pauses([calls[name, n_many] for name in ways]), strict=True))
         costs = {}
         for name in ways:
             few, many = self._n_counted(name, n_few), self._n_counted(name, n_many)
-            few_s, many_s = best_s[name, n_few], best_s[name, n_many]
-            batch_s = max(0.0, (many_s - few_s) / (many - few)) if many > few else many_s / many
-            costs[name] = Cost(max(0.0, many_s - many * batch_s), batch_s)
+            more_s = many_s[name] - best_s[name, n_few]
+            batch_s = max(0.0, more_s / (many - few)) if many > few else many_s[name] / many
+            call_s, pause_s = many_s[name] - many * batch_s, paused_s[name] - many_s[name]
+            costs[name] = Cost(max(0.0, call_s), batch_s, max(0.0, pause_s))
         return costs
 
     def _call(self, name: str, method: str, batches: Batches, n_batches: int) -> Callable[[], Any]:
@@ -190,3 +208,15 @@ def _best_seconds(calls: list[Callable[[], Any]]) -> list[float]:
             best_s[index] = min(best_s[index], median(taken_s))
         rounds += 1
     return best_s
+
+
+def _seconds_after_pauses(calls: list[Callable[[], Any]]) -> list[float]:
+    """Return the seconds of a call of each that comes after a pause."""
+    taken_s: list[list[float]] = [[] for _ in calls]
+    for _ in range(_ROUNDS):
+        for call, seconds in zip(calls, taken_s, strict=True):
+            time.sleep(_SLEEP_S)
+            begun_s = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - begun_s)
+    return [median(seconds) for seconds in taken_s]
