@@ -32,13 +32,13 @@ _SAMPLE_S = 0.01
 
 _NOTICES_S = 0.1
 """A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
-the caches. On two processes that makes it 27 % slower if it takes 10 ms, 4 % at 30 to 70 ms, and 1 % at 160 ms."""
+the caches. On two processes that makes it 90 % slower if it takes 0.3 ms, 20 % at 4 ms, 5 % at 10 to 40 ms, 2 % at 80."""
 
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""
 
 _LOOK_S, _MOST_S = 0.02, 1.0
-"""How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and for how
+"""How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
 long to wait for them."""
 
 Progress = Callable[[int, int], None]
@@ -292,8 +292,8 @@ def wait_for_threads() -> None:
     """Wait until no other thread of this process uses a CPU, for a second at most.
 
     Threads of a numeric library look for more work before they sleep, those of OpenBLAS for a fixed number of cycles
-    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own on the reference machine. Whoever computes
-    on two processes meanwhile has little more than one CPU.
+    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own at 2.1 GHz. Whoever computes on two
+    processes meanwhile has little more than one CPU.
     """
     end_s = time.perf_counter() + _MOST_S
     busy = True

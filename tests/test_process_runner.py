@@ -202,6 +202,21 @@ class TestUse:
         assert set(n_threads) == {1}
         assert set(n_jobs) == {1}
 
+    @pytest.mark.parametrize("inner_threads", [1, None])
+    def test_workers_leave_the_cpu_of_the_caller_to_it(self, inner_threads):
+        cpus = os.sched_getaffinity(0)
+        with infbench.ProcessRunner(Rows(), n_processes=2, inner_threads=inner_threads) as runner:
+            try:
+                for cpu in cpus:
+                    os.sched_setaffinity(0, {cpu})
+                    runner.predict(ROWS, batch_size=250)
+                    (pid,) = worker_pids(runner)
+                    others = cpus - {cpu} if inner_threads == 1 else cpus
+                    assert os.sched_getaffinity(pid) == (others or cpus)
+                    os.kill(pid, signal.SIGKILL)
+            finally:
+                os.sched_setaffinity(0, cpus)
+
     def test_collected_runner_ends_its_workers(self, nothing_left_behind):
         runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
         pids = worker_pids(runner)

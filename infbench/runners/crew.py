@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
@@ -139,7 +141,7 @@ class Crew:
     start_method : {"forkserver", "spawn", "fork"}
         How the template starts. Workers are forked from the template always.
     spin_s : float
-        Seconds for which a worker looks for its next share before it sleeps.
+        Seconds for which a worker looks for its next share before it sleeps; 0 where there are not enough CPUs.
     own_memory : OwnMemory or None
         For the workers to read. It stays the caller's to close, and open as long as the crew is.
 
@@ -172,6 +174,9 @@ class Crew:
         self._inner_threads = inner_threads
         self._spin_s = spin_s
         self._own_memory = own_memory
+        self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
+        self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
+        self._kept_off: int | None = None
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
@@ -182,6 +187,21 @@ class Crew:
         except BaseException:
             self.close()
             raise
+
+    def keep_off_this_cpu(self) -> None:
+        """Move all workers away from the CPU that the caller computes on.
+
+        A message wakes a worker on the CPU of its sender, as kernels expect that one to sleep next. But the caller
+        computes, and it takes tens of milliseconds until the two are moved apart: longer than most calls. Where threads
+        of the estimator need CPUs as well, workers may use all of them.
+        """
+        if self._this_cpu is None or (cpu := self._this_cpu()) == self._kept_off:
+            return
+        self._kept_off = cpu
+        if others := self._cpus - {cpu}:
+            for worker in self.workers:
+                with suppress(OSError):  # it is dead, which will be noticed, or a container's CPUs have changed
+                    os.sched_setaffinity(worker.pid, others)
 
     def replace(self, worker: WorkerHandle) -> int | None:
         """End a worker's process, if it has not ended, and fork another in its place.
@@ -279,6 +299,7 @@ class Crew:
     def _fork(self, worker: WorkerHandle) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
         worker.desk.clear()
+        self._kept_off = None
         try:
             send(self._template, ("fork", worker.index))
             reduction.send_handle(self._template, theirs.fileno(), self._process.pid)
@@ -300,6 +321,11 @@ class Crew:
             self._process.kill()
             self._process.join()
         self._process.close()
+
+
+def _cpu_teller() -> Callable[[], int] | None:
+    """Return what tells the CPU that the calling thread is on, or None where processes cannot be moved."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
 def _modules_of(estimator: Any) -> list[str]:

@@ -181,6 +181,7 @@ class ProcessRunner(Runner):
         shares = plan_shares(len(batches), 1 + len(workers))
         if not shares:
             return
+        self._crew.keep_off_this_cpu()
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
         place = self._rows.place(X[first_row:]) if is_shareable(X) else None
