@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -32,12 +32,12 @@ _SAMPLE_S = 0.01
 
 _NOTICES_S = 0.1
 """A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
-the caches. On two processes that makes it 90 % slower if it takes 0.3 ms, 20 % at 4 ms, 5 % at 10 to 40 ms, 2 % at 80."""
+the caches. On two processes that makes it 90 % slower if it takes 0.3 ms, 20 % at 4 ms, 5 % at 10 to 40, 2 % at 80."""
 
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""
 
-_LOOK_S, _MOST_S = 0.02, 1.0
+_LOOK_S, _MOST_S = 0.012, 1.0
 """How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
 long to wait for them."""
 
@@ -115,10 +115,8 @@ def compare(
     with ExitStack() as open_runners:
         serial = open_runners.enter_context(SerialRunner(estimator))
         runners: list[Runner] = [serial, candidate, serial]
-        before_turn = None
         if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
             runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
-            before_turn = wait_for_threads
         bytes_before = tree_pss_bytes() if tells_pss() else None
         started_s = time.perf_counter()
         open_runners.enter_context(candidate)
@@ -128,7 +126,9 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress, before_turn)
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(
+            passes, repeat, progress, wait_after=range(3, len(passes))
+        )
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < _NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)
@@ -247,7 +247,8 @@ def time_in_turn(
     passes: Sequence[Callable[[], Any]],
     repeat: int,
     progress: Progress | None = None,
-    before_turn: Callable[[], Any] | None = None,
+    *,
+    wait_after: Collection[int] = (),
 ) -> list[tuple[float, ...]]:
     """Time several callables in turn, round after round, warm.
 
@@ -262,8 +263,8 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `compare`.
-    before_turn : callable or None, default=None
-        Called before every turn, untimed.
+    wait_after : collection of int, default=()
+        Which of the callables leave threads running: what comes after a turn of theirs waits until these rest.
 
     Returns
     -------
@@ -272,35 +273,22 @@ def time_in_turn(
     """
     durations_s: list[list[float]] = [[] for _ in passes]
     estimates_s = [_seconds_per_call(call, 1) for call in passes]
+    if wait_after:
+        _wait_for_threads()
     if progress is not None:
         progress(0, repeat)
     for done in range(repeat):
         for turn in range(len(passes)):
             which = (done + turn) % len(passes)
-            if before_turn is not None:
-                before_turn()
             call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
             if estimates_s[which] < _NOTICES_S:
                 _seconds_per_call(call, n_calls)
             durations_s[which].append(_seconds_per_call(call, n_calls))
+            if which in wait_after:
+                _wait_for_threads()
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
-
-
-def wait_for_threads() -> None:
-    """Wait until no other thread of this process uses a CPU, for a second at most.
-
-    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for a fixed number of cycles
-    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own at 2.1 GHz. Whoever computes on two
-    processes meanwhile has little more than one CPU.
-    """
-    end_s = time.perf_counter() + _MOST_S
-    busy = True
-    while busy and time.perf_counter() < end_s:
-        used_s = time.process_time()
-        time.sleep(_LOOK_S)
-        busy = time.process_time() - used_s > _LOOK_S / 4
 
 
 def time_after_pauses(passes: Sequence[Callable[[], Any]], repeat: int) -> list[tuple[float, ...]]:
@@ -331,6 +319,21 @@ def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
     for _ in range(n_calls):
         call()
     return (time.perf_counter_ns() - begun_ns) / 1e9 / n_calls
+
+
+def _wait_for_threads() -> None:
+    """Wait until no other thread of this process uses a CPU, for a second at most.
+
+    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for a fixed number of cycles
+    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own at 2.1 GHz. Whoever computes on two
+    processes meanwhile has little more than one CPU.
+    """
+    end_s = time.perf_counter() + _MOST_S
+    busy = True
+    while busy and time.perf_counter() < end_s:
+        used_s = time.process_time()
+        time.sleep(_LOOK_S)
+        busy = time.process_time() - used_s > _LOOK_S / 4
 
 
 def _n_features(X: Any) -> int:

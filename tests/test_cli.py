@@ -51,7 +51,7 @@ LONG = [
     "--n-processes",
     "2",
     "--repeat",
-    "100",
+    "30",
 ]
 
 
@@ -398,7 +398,7 @@ def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path):
         out = process.stdout.read().decode()
         assert process.wait() == 0
     assert "measure native" in shown
-    assert "100/100" in shown
+    assert "30/30" in shown
     assert out == (tmp_path / "results.txt").read_text()
     assert out.isascii()
     assert "\x1b" not in out
@@ -424,7 +424,7 @@ def test_ctrl_c_leaves_no_process_and_loses_no_finished_result(tmp_path, runner)
         assert "Traceback" not in shown
     assert out == (tmp_path / "results.txt").read_text()
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
-    assert (native.runner, native.repeat) == ("native", 100)
+    assert (native.runner, native.repeat) == ("native", 30)
 
 
 def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path):

@@ -24,7 +24,6 @@ from infbench.measure import (
     paired_cost_samples,
     time_after_pauses,
     time_in_turn,
-    wait_for_threads,
 )
 from infbench.results import comparisons_from_json, comparisons_to_json
 
@@ -115,7 +114,7 @@ class TestTurns:
         time_in_turn([leave_a_thread_running], 1)
         count()
         assert n_alive.pop() > 0
-        time_in_turn([count, leave_a_thread_running], 1, before_turn=wait_for_threads)
+        time_in_turn([count, leave_a_thread_running], 2, wait_after=[1])
         assert set(n_alive[1:]) == {0}
 
     def test_measure_real_time(self):
