@@ -17,6 +17,8 @@ from infbench import measure
 from infbench.machine import usable_cpus
 from infbench.runners.base import Runner
 
+from . import quiet_server  # noqa: F401  # or asv would take a CPU from the workers, again and again
+
 RELEASE_SET = ("scikit-learn", "numpy", "scipy", "joblib")
 
 MODELS = ["random_forest", "hist_gradient_boosting", "logistic_regression"]

@@ -240,3 +240,25 @@ def test_interrupted_run_keeps_what_was_finished_and_goes_on(tmp_path, number):
     assert "track_a_finished_one" not in again
     assert repository.stored(commit, "suite.track_a_finished_one")["result"] == [7]
     assert repository.stored(commit, "suite.track_b_that_waits")["result"] == [8]
+
+
+COUNTING = """
+import os, time
+import psutil
+
+def track_wakes_per_second():
+    server = psutil.Process(os.getppid())
+    before = server.num_ctx_switches().voluntary
+    time.sleep(1)
+    return server.num_ctx_switches().voluntary - before
+"""
+
+
+def test_fork_server_hardly_wakes_while_a_benchmark_runs(tmp_path):
+    repository = Repository(tmp_path, COUNTING)
+    quiet_server = (ROOT / "benchmarks" / "quiet_server.py").read_text()
+    (tmp_path / "benchmarks" / "quiet_server.py").write_text(quiet_server)
+    commit = repository.commit(0.0)
+    repository.measure(commit)
+    (wakes,) = repository.stored(commit, "suite.track_wakes_per_second")["result"]
+    assert 0 < wakes < 100
