@@ -324,9 +324,9 @@ def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
 def _wait_for_threads() -> None:
     """Wait until no other thread of this process uses a CPU, for a second at most.
 
-    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for a fixed number of cycles
-    (THREAD_TIMEOUT in its Makefile.rule): 0.13 s with scipy's and numpy's own at 2.1 GHz. Whoever computes on two
-    processes meanwhile has little more than one CPU.
+    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for 2**28 cycles, which is
+    0.13 s at 2.1 GHz (https://github.com/OpenMathLib/OpenBLAS/issues/1614). Whoever computes on two processes meanwhile
+    has little more than one CPU.
     """
     end_s = time.perf_counter() + _MOST_S
     busy = True

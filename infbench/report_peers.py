@@ -47,9 +47,9 @@ def _peers_report(
         columns = ("runner", *(f"{n_samples:,} / {batch:,}" for n_samples, batch in sizes), "start-up", "memory")
         rows = [*_serial_rows(members, sizes), *(_peer_cells(peer, sizes) for peer in members)]
         blocks.append(f"{title(model)}\n\n{table(columns, rows)}")
-    means = _geometric_means(peers)
+    means = list(_mean_rows(peers))
     if means:
-        blocks.append(f"{title('all models')}\n\n{table(('runner', 'geometric mean', 'cells'), means)}")
+        blocks.append(f"{title('all models')}\n\n{table(_MEAN_COLUMNS, means)}")
     problems = list(dict.fromkeys((peer.runner, peer.problem) for peer in peers if peer.problem))
     if problems:
         blocks.append("\n".join(prose(f"{runner}: {problem}") for runner, problem in problems))
@@ -60,8 +60,11 @@ def _peers_report(
 _PEERS_NOTE = (
     "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with half of its "
     "95 % interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
-    "start-up: to the first answer, of the first size. memory: what the runner added, at most. A dash: not measured."
+    "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: of single "
+    "runs 50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
 )
+
+_MEAN_COLUMNS = ("runner", "geometric mean", "cells", "after a pause", "cells")
 
 
 def _size(comparison: Comparison) -> tuple[int, int]:
@@ -90,13 +93,17 @@ def _peer_cells(peer: Peer, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]
     )
 
 
-def _geometric_means(peers: Sequence[Peer]) -> list[tuple[str, str, str]]:
-    means = []
+def _mean_rows(peers: Sequence[Peer]) -> Iterator[tuple[str, ...]]:
     for runner in dict.fromkeys(peer.runner for peer in peers):
-        speedups = [c.speedup for peer in peers if peer.runner == runner for c in peer.comparisons]
-        if speedups:
-            means.append((runner, f"{geometric_mean(speedups):.2f}", str(len(speedups))))
-    return means
+        comparisons = [c for peer in peers if peer.runner == runner for c in peer.comparisons]
+        if comparisons:
+            warm = [c.speedup for c in comparisons]
+            after_pause = [speedup.value for c in comparisons if (speedup := c.speedup_after_pause) is not None]
+            yield runner, *_mean_cells(warm), *_mean_cells(after_pause)
+
+
+def _mean_cells(speedups: Sequence[float]) -> tuple[str, str]:
+    return f"{geometric_mean(speedups):.2f}" if speedups else "-", str(len(speedups))
 
 
 def _half_width(estimate: Estimate) -> float:

@@ -87,9 +87,9 @@ class AutoRunner(Runner):
 
     Notes
     -----
-    The first call of each kind takes longer, as it computes some of its batches in every way, several times: up to
-    half a second, or several times as long as the call itself where that is more, and the time to start what was not
-    needed before.
+    The first call of each kind takes longer, as it computes some of its batches in every way, several times, also
+    after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
+    start what was not needed before.
 
     Examples
     --------

@@ -71,6 +71,9 @@ class ProcessRunner(Runner):
     cause. Where rows or answers are not plain numbers (data frames, sparse matrices, objects), a share of them is
     pickled, once, in each direction.
 
+    Where every process has a CPU of its own and computes with one thread, workers are kept off the CPU that the caller
+    is on, by their affinity. The caller itself may run anywhere.
+
     Workers end with the runner: when it is closed or collected, and when the caller exits or is killed.
 
     Examples
