@@ -60,8 +60,8 @@ def _peers_report(
 _PEERS_NOTE = (
     "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with half of its "
     "95 % interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
-    "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single runs "
-    "50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
+    "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single "
+    "runs 50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
 )
 
 _MEAN_COLUMNS = ("runner", "geometric mean", "cells", "after a pause", "cells")
