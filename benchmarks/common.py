@@ -13,7 +13,7 @@ import sklearn.ensemble
 import sklearn.linear_model  # noqa: F401
 
 import infbench
-from infbench import measure
+from infbench import measure, timing
 from infbench.machine import usable_cpus
 from infbench.runners.base import Runner
 
@@ -125,5 +125,5 @@ class WarmRunner(FittedModels):
         """
         runner = self.runner
         assert runner is not None
-        (samples,) = measure.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], self.n_rounds)
+        (samples,) = timing.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], self.n_rounds)
         return {"samples": samples, "number": 1}

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
-from hashlib import pbkdf2_hmac
 from statistics import median
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,120 +11,15 @@ from estimators import Raises, Rows, Slow, SlowElsewhere, TellsProcess
 from scipy import sparse
 
 import infbench
-from infbench import measure
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
 from infbench.measure import (
     check_comparable,
     compare,
     paired_cost_samples,
-    time_after_pauses,
-    time_in_turn,
 )
 from infbench.results import comparisons_from_json, comparisons_to_json
 
 X = np.arange(400.0).reshape(200, 2)
-
-
-class Clock:
-    """Goes on by as much as the callables say that they take, and not at all in between."""
-
-    def __init__(self):
-        self.now_ns = 0
-        self.calls = []
-
-    def perf_counter_ns(self):
-        return self.now_ns
-
-    def taking(self, name, *durations_ns):
-        """Return a callable that takes the durations one after the other, and then the last one for ever."""
-        remaining = list(durations_ns)
-
-        def call():
-            self.calls.append(name)
-            self.now_ns += remaining.pop(0) if len(remaining) > 1 else remaining[0]
-
-        return call
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter_ns=clock.perf_counter_ns))
-    return clock
-
-
-class TestTurns:
-    @pytest.mark.parametrize("names", ["a", "ab", "abc", "abcd"])
-    def test_begin_with_another_callable_each_round(self, clock, names):
-        n_rounds = 2 * len(names)
-        time_in_turn([clock.taking(name, 10**8) for name in names], n_rounds)
-        warm_up, timed = clock.calls[: len(names)], clock.calls[len(names) :]
-        assert "".join(warm_up) == names  # tells how many calls make a turn
-        rounds = ["".join(timed[i : i + len(names)]) for i in range(0, len(timed), len(names))]
-        assert len(rounds) == n_rounds
-        assert [names.index(each[0]) for each in rounds] == [i % len(names) for i in range(n_rounds)]
-        assert all(Counter(each) == Counter(names) for each in rounds)
-
-    def test_durations_are_seconds_per_call_by_round(self, clock):
-        durations = time_in_turn([clock.taking("a", 30_000_000), clock.taking("b", *range(10**8, 10**9, 10**8))], 3)
-        assert durations == [(0.03, 0.03, 0.03), (0.2, 0.3, 0.4)]
-
-    def test_of_short_calls_begin_with_as_many_that_are_not_timed(self, clock):
-        cold_and_warm = [10_000_000, *[9_000_000, 2_000_000] * 3]
-        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
-        cold_and_warm = [5_000_000, *[9_000_000, 3_000_000, 2_000_000, 2_000_000] * 3]
-        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
-
-    def test_of_long_calls_hold_nothing_else(self, clock):
-        assert time_in_turn([clock.taking("a", 10**8, 3 * 10**8, 2 * 10**8)], 2) == [(0.3, 0.2)]
-
-    @pytest.mark.parametrize(
-        ("duration_ns", "n_calls"), [(10_000_000, 1), (9_999_999, 2), (4_000_000, 3), (1_000_000, 10), (10_000, 1_000)]
-    )
-    def test_hold_as_many_calls_as_are_worth_dividing(self, clock, duration_ns, n_calls):
-        durations = time_in_turn([clock.taking("a", duration_ns), clock.taking("b", 10**8)], 4)
-        assert Counter(clock.calls) == {"a": 1 + 4 * 2 * n_calls, "b": 1 + 4}
-        assert durations[0] == pytest.approx((duration_ns / 1e9,) * 4)
-
-    def test_of_what_takes_no_time_at_all_come_to_an_end(self, clock):
-        assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
-        assert len(clock.calls) <= 1 + 2 * 2 * 10_000
-
-    def test_are_told_before_the_first_round_and_after_each(self, clock):
-        done = []
-        pass_ = clock.taking("a", 10**8)
-        time_in_turn([pass_], 3, lambda *rounds: done.append((*rounds, len(clock.calls))))
-        assert done == [(0, 3, 1), (1, 3, 2), (2, 3, 3), (3, 3, 4)]
-
-    def test_may_wait_for_threads_that_others_left_running(self):
-        threads, n_alive = [], []
-
-        def leave_a_thread_running():
-            threads.append(threading.Thread(target=pbkdf2_hmac, args=("sha256", b"", b"", 200_000)))
-            threads[-1].start()
-
-        def count():
-            n_alive.append(sum(thread.is_alive() for thread in threads))
-
-        time_in_turn([leave_a_thread_running], 1)
-        count()
-        assert n_alive.pop() > 0
-        time_in_turn([count, leave_a_thread_running], 2, wait_after=[1])
-        assert set(n_alive[1:]) == {0}
-
-    def test_measure_real_time(self):
-        ((first, second),) = time_in_turn([lambda: time.sleep(0.02)], 2)
-        assert min(first, second) >= 0.02
-
-    def test_after_a_pause_hold_one_call_each(self, clock, monkeypatch):
-        pauses_s = []
-        monkeypatch.setattr(measure.time, "sleep", pauses_s.append, raising=False)
-        assert time_after_pauses([clock.taking("a", 9_000_000, 2_000_000), clock.taking("b", 10)], 2) == [
-            (0.009, 0.002),
-            (1e-8, 1e-8),
-        ]
-        assert "".join(clock.calls) == "abab"
-        assert pauses_s == [0.05] * 4
 
 
 class TestCompare:

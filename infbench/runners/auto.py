@@ -14,6 +14,7 @@ from infbench.runners import make_runner
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches
 from infbench.runners.forest import is_forest
+from infbench.timing import time_after_pauses
 
 _MARGIN = 0.9
 """Another runner than the serial one must promise this share of its time or less: costs are measured, not known."""
@@ -168,7 +169,8 @@ class AutoRunner(Runner):
         best_s = dict(zip(loads, _best_seconds(list(calls.values())), strict=True))
         many_s = paused_s = {name: best_s[name, n_many] for name in ways}
         if many_s["serial"] < _NOTICES_S:
-            paused_s = dict(zip(ways, _seconds_after_pauses([calls[name, n_many] for name in ways]), strict=True))
+            paused = time_after_pauses([calls[name, n_many] for name in ways], _ROUNDS, _SLEEP_S)
+            paused_s = dict(zip(ways, map(median, paused), strict=True))
         costs = {}
         for name in ways:
             few, many = self._n_counted(name, n_few), self._n_counted(name, n_many)
@@ -208,15 +210,3 @@ def _best_seconds(calls: list[Callable[[], Any]]) -> list[float]:
             best_s[index] = min(best_s[index], median(taken_s))
         rounds += 1
     return best_s
-
-
-def _seconds_after_pauses(calls: list[Callable[[], Any]]) -> list[float]:
-    """Return the seconds of a call of each that comes after a pause."""
-    taken_s: list[list[float]] = [[] for _ in calls]
-    for _ in range(_ROUNDS):
-        for call, seconds in zip(calls, taken_s, strict=True):
-            time.sleep(_SLEEP_S)
-            begun_s = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - begun_s)
-    return [median(seconds) for seconds in taken_s]

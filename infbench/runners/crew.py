@@ -49,6 +49,8 @@ class WorkerHandle:
         The memory where the worker puts its answers.
     shown : set of int
         Keys of the memory for rows that the worker has mapped.
+    kept_off : int or None
+        The CPU that the process may not use.
     """
 
     def __init__(self, index: int) -> None:
@@ -57,6 +59,7 @@ class WorkerHandle:
         self.busy = False
         self.answers: SharedBuffer | None = None
         self.shown: set[int] = set()
+        self.kept_off: int | None = None
         self.desk: Desk
         self.connection: Connection
         self._seen_next = -1
@@ -68,6 +71,7 @@ class WorkerHandle:
         self.pid = pid
         self.busy = False
         self.shown = set()
+        self.kept_off = None
 
     def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
         """Hand a share over; see `Share` for what follows it."""
@@ -176,7 +180,6 @@ class Crew:
         self._own_memory = own_memory
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
-        self._kept_off: int | None = None
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
@@ -195,11 +198,12 @@ class Crew:
         computes, and it takes tens of milliseconds until the two are moved apart: longer than most calls. Where threads
         of the estimator need CPUs as well, workers may use all of them.
         """
-        if self._this_cpu is None or (cpu := self._this_cpu()) == self._kept_off:
+        if self._this_cpu is None:
             return
-        self._kept_off = cpu
-        if others := self._cpus - {cpu}:
-            for worker in self.workers:
+        cpu = self._this_cpu()
+        for worker in self.workers:
+            if worker.kept_off != cpu and (others := self._cpus - {cpu}):
+                worker.kept_off = cpu
                 with suppress(OSError):  # it is dead, which will be noticed, or a container's CPUs have changed
                     os.sched_setaffinity(worker.pid, others)
 
@@ -299,7 +303,6 @@ class Crew:
     def _fork(self, worker: WorkerHandle) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=True)
         worker.desk.clear()
-        self._kept_off = None
         try:
             send(self._template, ("fork", worker.index))
             reduction.send_handle(self._template, theirs.fileno(), self._process.pid)

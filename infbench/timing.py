@@ -1,0 +1,125 @@
+"""How callables are timed: in turn, warm, or each after a pause."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+_SAMPLE_S = 0.01
+"""Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
+
+NOTICES_S = 0.1
+"""A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
+the caches. On two processes that makes it 90 % slower if it takes 0.3 ms, 20 % at 4 ms, 5 % at 10 to 40, 2 % at 80."""
+
+_PAUSE_S = 0.05
+"""Long enough for workers to sleep and for CPUs to lose their speed."""
+
+_LOOK_S, _MOST_S = 0.012, 1.0
+"""How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
+long to wait for them."""
+
+Progress = Callable[[int, int], None]
+
+
+def time_in_turn(
+    passes: Sequence[Callable[[], Any]],
+    repeat: int,
+    progress: Progress | None = None,
+    *,
+    wait_after: Collection[int] = (),
+) -> list[tuple[float, ...]]:
+    """Time several callables in turn, round after round, warm.
+
+    A turn of short calls begins with as many that are not timed: what is repeated in it is warm then, whatever the
+    turns of the others have done.
+
+    Parameters
+    ----------
+    passes : sequence of callable
+        Called without arguments. Warm them up first.
+    repeat : int
+        Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
+    progress : callable or None, default=None
+        See `infbench.compare`.
+    wait_after : collection of int, default=()
+        Which of the callables leave threads running: what comes after a turn of theirs waits until these rest.
+
+    Returns
+    -------
+    list of tuple of float
+        For each callable its seconds per call, by round.
+    """
+    durations_s: list[list[float]] = [[] for _ in passes]
+    estimates_s = [_seconds_per_call(call, 1) for call in passes]
+    if wait_after:
+        _wait_for_threads()
+    if progress is not None:
+        progress(0, repeat)
+    for done in range(repeat):
+        for turn in range(len(passes)):
+            which = (done + turn) % len(passes)
+            call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
+            if estimates_s[which] < NOTICES_S:
+                _seconds_per_call(call, n_calls)
+            durations_s[which].append(_seconds_per_call(call, n_calls))
+            if which in wait_after:
+                _wait_for_threads()
+        if progress is not None:
+            progress(done + 1, repeat)
+    return [tuple(values) for values in durations_s]
+
+
+def time_after_pauses(
+    passes: Sequence[Callable[[], Any]], repeat: int, pause_s: float = _PAUSE_S
+) -> list[tuple[float, ...]]:
+    """Time single calls of several callables in turn, each after a pause in which the machine may fall asleep.
+
+    Parameters
+    ----------
+    passes : sequence of callable
+        Called without arguments.
+    repeat : int
+        Rounds.
+    pause_s : float, default=0.05
+        Seconds of a pause.
+
+    Returns
+    -------
+    list of tuple of float
+        For each callable its seconds, by round.
+    """
+    durations_s: list[list[float]] = [[] for _ in passes]
+    for _ in range(repeat):
+        for call, values in zip(passes, durations_s, strict=True):
+            time.sleep(pause_s)
+            values.append(_seconds_per_call(call, 1))
+    return [tuple(values) for values in durations_s]
+
+
+def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
+    begun_ns = time.perf_counter_ns()
+    for _ in range(n_calls):
+        call()
+    return (time.perf_counter_ns() - begun_ns) / 1e9 / n_calls
+
+
+def _wait_for_threads() -> None:
+    """Wait until no other thread of this process uses a CPU, for a second at most.
+
+    Threads of a numeric library look for more work before they sleep, those of OpenBLAS for 2**28 cycles, which is
+    0.13 s at 2.1 GHz (https://github.com/OpenMathLib/OpenBLAS/issues/1614). Whoever computes on two processes meanwhile
+    has little more than one CPU.
+    """
+    end_s = time.perf_counter() + _MOST_S
+    busy = True
+    while busy and time.perf_counter() < end_s:
+        used_s = time.process_time()
+        time.sleep(_LOOK_S)
+        busy = time.process_time() - used_s > _LOOK_S / 4
+
+
+def _calls_in_a_turn(estimate_s: float) -> int:
+    return max(1, math.ceil(_SAMPLE_S / max(estimate_s, 1e-6)))
