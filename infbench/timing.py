@@ -1,4 +1,4 @@
-"""How callables are timed: in turn, warm, or each after a pause."""
+"""How callables are timed: in turn, warm; one alone, in a row; or each after a pause."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ def time_in_turn(
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
+
+
+def time_in_a_row(call: Callable[[], Any], repeat: int) -> tuple[float, ...]:
+    """Time one callable, turn after turn. Nothing comes between them, so each finds what the last one left warm.
+
+    Parameters
+    ----------
+    call : callable
+        Called without arguments. Warm it up first.
+    repeat : int
+        Turns.
+
+    Returns
+    -------
+    tuple of float
+        Its seconds per call, by turn.
+    """
+    n_calls = _calls_in_a_turn(_seconds_per_call(call, 1))
+    return tuple(_seconds_per_call(call, n_calls) for _ in range(repeat))
 
 
 def time_after_pauses(

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from infbench import timing
-from infbench.timing import time_after_pauses, time_in_turn
+from infbench.timing import time_after_pauses, time_in_a_row, time_in_turn
 
 
 class Clock:
@@ -115,3 +115,16 @@ class TestTurns:
         ]
         assert "".join(clock.calls) == "abab"
         assert pauses_s == [0.05] * 4
+
+
+class TestRow:
+    def test_holds_nothing_but_what_is_timed(self, clock):
+        assert time_in_a_row(clock.taking("a", 4_000_000, 2_000_000, 2_000_000, 5_000_000, 1_000_000), 2) == (
+            0.003,
+            0.001,
+        )
+        assert len(clock.calls) == 1 + 2 * 3
+
+    def test_of_what_takes_no_time_at_all_comes_to_an_end(self, clock):
+        assert time_in_a_row(clock.taking("a", 0), 2) == (0.0, 0.0)
+        assert len(clock.calls) <= 1 + 2 * 10_000
