@@ -125,5 +125,5 @@ class WarmRunner(FittedModels):
         """
         runner = self.runner
         assert runner is not None
-        samples = timing.time_in_a_row(lambda: runner.predict(self.X, batch_size=self.batch_size), self.n_rounds)
+        (samples,) = timing.time_in_turn([lambda: runner.predict(self.X, batch_size=self.batch_size)], self.n_rounds)
         return {"samples": samples, "number": 1}

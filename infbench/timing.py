@@ -1,4 +1,4 @@
-"""How callables are timed: in turn, warm; one alone, in a row; or each after a pause."""
+"""How callables are timed: in turn, warm, or each after a pause."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def time_in_turn(
     *,
     wait_after: Collection[int] = (),
 ) -> list[tuple[float, ...]]:
-    """Time several callables in turn, round after round, warm.
+    """Time callables in turn, round after round, warm.
 
-    A turn of short calls begins with as many that are not timed: what is repeated in it is warm then, whatever the
-    turns of the others have done.
+    A turn of short calls begins with as many that are not timed, unless the turn before was its own: what is repeated
+    in it is warm then, whatever the turns of the others have done.
 
     Parameters
     ----------
@@ -58,37 +58,21 @@ def time_in_turn(
         _wait_for_threads()
     if progress is not None:
         progress(0, repeat)
+    last = None
     for done in range(repeat):
         for turn in range(len(passes)):
             which = (done + turn) % len(passes)
             call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
-            if estimates_s[which] < NOTICES_S:
+            if estimates_s[which] < NOTICES_S and which != last:
                 _seconds_per_call(call, n_calls)
             durations_s[which].append(_seconds_per_call(call, n_calls))
+            last = which
             if which in wait_after:
                 _wait_for_threads()
+                last = None
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]
-
-
-def time_in_a_row(call: Callable[[], Any], repeat: int) -> tuple[float, ...]:
-    """Time one callable, turn after turn. Nothing comes between them, so each finds what the last one left warm.
-
-    Parameters
-    ----------
-    call : callable
-        Called without arguments. Warm it up first.
-    repeat : int
-        Turns.
-
-    Returns
-    -------
-    tuple of float
-        Its seconds per call, by turn.
-    """
-    n_calls = _calls_in_a_turn(_seconds_per_call(call, 1))
-    return tuple(_seconds_per_call(call, n_calls) for _ in range(repeat))
 
 
 def time_after_pauses(

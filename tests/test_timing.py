@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from infbench import timing
-from infbench.timing import time_after_pauses, time_in_a_row, time_in_turn
+from infbench.timing import time_after_pauses, time_in_turn
 
 
 class Clock:
@@ -60,9 +60,24 @@ class TestTurns:
 
     def test_of_short_calls_begin_with_as_many_that_are_not_timed(self, clock):
         cold_and_warm = [10_000_000, *[9_000_000, 2_000_000] * 3]
-        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
+        passes = [clock.taking(name, *cold_and_warm) for name in "abc"]
+        assert time_in_turn(passes, 3) == [(0.002, 0.002, 0.002)] * 3
         cold_and_warm = [5_000_000, *[9_000_000, 3_000_000, 2_000_000, 2_000_000] * 3]
-        assert time_in_turn([clock.taking("a", *cold_and_warm)], 3) == [(0.002, 0.002, 0.002)]
+        passes = [clock.taking(name, *cold_and_warm) for name in "abc"]
+        assert time_in_turn(passes, 3) == [(0.002, 0.002, 0.002)] * 3
+
+    def test_that_follow_a_turn_of_their_own_are_warm_already(self, clock):
+        a, b = clock.taking("a", 10_000_000), clock.taking("b", 10_000_000)
+        time_in_turn([a, b], 3)
+        assert "".join(clock.calls) == "ab" + "aa bb  b aa  a bb".replace(" ", "")
+        clock.calls.clear()
+        time_in_turn([a], 3)
+        assert "".join(clock.calls) == "a" + "aa a a".replace(" ", "")
+
+    def test_after_a_wait_for_threads_are_not_warm(self, clock, monkeypatch):
+        monkeypatch.setattr(timing, "_wait_for_threads", lambda: clock.calls.append("-"))
+        time_in_turn([clock.taking("a", 10_000_000)], 2, wait_after=[0])
+        assert "".join(clock.calls) == "a-aa-aa-"
 
     def test_of_long_calls_hold_nothing_else(self, clock):
         assert time_in_turn([clock.taking("a", 10**8, 3 * 10**8, 2 * 10**8)], 2) == [(0.3, 0.2)]
@@ -72,12 +87,12 @@ class TestTurns:
     )
     def test_hold_as_many_calls_as_are_worth_dividing(self, clock, duration_ns, n_calls):
         durations = time_in_turn([clock.taking("a", duration_ns), clock.taking("b", 10**8)], 4)
-        assert Counter(clock.calls) == {"a": 1 + 4 * 2 * n_calls, "b": 1 + 4}
+        assert Counter(clock.calls) == {"a": 1 + (3 + 4) * n_calls, "b": 1 + 4}  # that of round 2 is warm already
         assert durations[0] == pytest.approx((duration_ns / 1e9,) * 4)
 
     def test_of_what_takes_no_time_at_all_come_to_an_end(self, clock):
         assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
-        assert len(clock.calls) <= 1 + 2 * 2 * 10_000
+        assert len(clock.calls) <= 1 + 3 * 10_000
 
     def test_are_told_before_the_first_round_and_after_each(self, clock):
         done = []
@@ -115,14 +130,3 @@ class TestTurns:
         ]
         assert "".join(clock.calls) == "abab"
         assert pauses_s == [0.05] * 4
-
-
-class TestRow:
-    def test_holds_nothing_but_what_is_timed(self, clock):
-        row_s = time_in_a_row(clock.taking("a", 4_000_000, 2_000_000, 2_000_000, 5_000_000, 1_000_000), 2)
-        assert row_s == pytest.approx((0.003, 0.001))
-        assert len(clock.calls) == 1 + 2 * 3
-
-    def test_of_what_takes_no_time_at_all_comes_to_an_end(self, clock):
-        assert time_in_a_row(clock.taking("a", 0), 2) == (0.0, 0.0)
-        assert len(clock.calls) <= 1 + 2 * 10_000
