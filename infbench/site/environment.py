@@ -68,7 +68,7 @@ class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
         log.debug(f"One installation of {', '.join(names)} in {self.name}")
         self.run_executable(
             "uv",
-            ["pip", "install", "--python", self.find_executable("python"), *names, *_NEEDED],
+            ["pip", "install", "--compile-bytecode", "--python", self.find_executable("python"), *names, *_NEEDED],
             env={**os.environ, **self.build_env_vars},
             timeout=self._install_timeout,
         )
