@@ -27,4 +27,4 @@ class Memory(FittedModels):
 
     track_pss.pretty_name = "Memory of all processes"  # type: ignore[attr-defined]
     track_pss.unit = "bytes"  # type: ignore[attr-defined]
-    track_pss.version = "1"  # type: ignore[attr-defined]
+    track_pss.version = "2"  # type: ignore[attr-defined]

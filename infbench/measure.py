@@ -110,9 +110,7 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(
-            passes, repeat, progress, wait_after=range(3, len(passes))
-        )
+        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)

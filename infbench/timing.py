@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 _SAMPLE_S = 0.01
@@ -21,6 +21,9 @@ _LOOK_S, _MOST_S = 0.012, 1.0
 """How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
 long to wait for them."""
 
+_MUCH = 0.1
+"""Threads that take more than this share of a CPU are not at rest."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -28,13 +31,12 @@ def time_in_turn(
     passes: Sequence[Callable[[], Any]],
     repeat: int,
     progress: Progress | None = None,
-    *,
-    wait_after: Collection[int] = (),
 ) -> list[tuple[float, ...]]:
     """Time callables in turn, round after round, warm.
 
     A turn of short calls begins with as many that are not timed, unless the turn before was its own: what is repeated
-    in it is warm then, whatever the turns of the others have done.
+    in it is warm then, whatever the turns of the others have done. Where other threads of this process computed in a
+    turn, as those of a numeric library do, the next one waits until they rest.
 
     Parameters
     ----------
@@ -44,8 +46,6 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `infbench.compare`.
-    wait_after : collection of int, default=()
-        Which of the callables leave threads running: what comes after a turn of theirs waits until these rest.
 
     Returns
     -------
@@ -54,8 +54,7 @@ def time_in_turn(
     """
     durations_s: list[list[float]] = [[] for _ in passes]
     estimates_s = [_seconds_per_call(call, 1) for call in passes]
-    if wait_after:
-        _wait_for_threads()
+    _wait_for_threads()
     if progress is not None:
         progress(0, repeat)
     last = None
@@ -65,9 +64,10 @@ def time_in_turn(
             call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
             if estimates_s[which] < NOTICES_S and which != last:
                 _seconds_per_call(call, n_calls)
+            others_s = _cpu_seconds_of_others()
             durations_s[which].append(_seconds_per_call(call, n_calls))
             last = which
-            if which in wait_after:
+            if _cpu_seconds_of_others() - others_s > _MUCH * n_calls * durations_s[which][-1]:
                 _wait_for_threads()
                 last = None
         if progress is not None:
@@ -110,7 +110,7 @@ def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
 
 
 def _wait_for_threads() -> None:
-    """Wait until no other thread of this process uses a CPU, for a second at most.
+    """Wait until the other threads of this process are at rest, for a second at most.
 
     Threads of a numeric library look for more work before they sleep, those of OpenBLAS for 2**28 cycles, which is
     0.13 s at 2.1 GHz (https://github.com/OpenMathLib/OpenBLAS/issues/1614). Whoever computes on two processes meanwhile
@@ -119,9 +119,14 @@ def _wait_for_threads() -> None:
     end_s = time.perf_counter() + _MOST_S
     busy = True
     while busy and time.perf_counter() < end_s:
-        used_s = time.process_time()
+        others_s = _cpu_seconds_of_others()
         time.sleep(_LOOK_S)
-        busy = time.process_time() - used_s > _LOOK_S / 4
+        busy = _cpu_seconds_of_others() - others_s > _MUCH * _LOOK_S
+
+
+def _cpu_seconds_of_others() -> float:
+    """Return what all threads of this process but the present one have taken of CPUs."""
+    return time.process_time() - time.thread_time()
 
 
 def _calls_in_a_turn(estimate_s: float) -> int:

@@ -218,6 +218,15 @@ def test_environment_holds_the_pins_and_what_asv_and_the_suites_need(wheels):
     assert environment.check_presence()  # asv does not build it again
 
 
+def test_environment_holds_bytecode_even_where_nothing_may_write_any(wheels, monkeypatch):
+    # Without it every process compiles scikit-learn again, and start-up is the time of that.
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = _environment({"scikit-learn": "1.0", "numpy": "1.0"})
+    environment.create()
+    cached = environment.run(["-c", "import numpy, scikit_learn as s; print(numpy.__cached__, s.__cached__)"])
+    assert [Path(path).exists() for path in cached.split()] == [True, True]
+
+
 def test_environment_that_cannot_be_built_is_named_when_it_is_to_be_used_and_leaves_nothing(wheels, caplog):
     environment = _environment({"scikit-learn": "1.0", "numpy": "0.5"})
     environment.create()  # an error here would end the whole run of asv, with all other environments

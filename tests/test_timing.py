@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from hashlib import pbkdf2_hmac
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,10 +18,23 @@ class Clock:
 
     def __init__(self):
         self.now_ns = 0
+        self.others_ns = 0  # what threads that the callables left running have taken of another CPU
         self.calls = []
+        self.pauses_s = []
 
     def perf_counter_ns(self):
         return self.now_ns
+
+    def perf_counter(self):
+        return self.now_ns / 1e9
+
+    def process_time(self):
+        return (self.now_ns + self.others_ns) / 1e9
+
+    thread_time = perf_counter
+
+    def sleep(self, seconds):
+        self.pauses_s.append(seconds)
 
     def taking(self, name, *durations_ns):
         """Return a callable that takes the durations one after the other, and then the last one for ever."""
@@ -38,7 +50,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter_ns=clock.perf_counter_ns))
+    monkeypatch.setattr(timing, "time", clock)
     return clock
 
 
@@ -74,10 +86,16 @@ class TestTurns:
         time_in_turn([a], 3)
         assert "".join(clock.calls) == "a" + "aa a a".replace(" ", "")
 
-    def test_after_a_wait_for_threads_are_not_warm(self, clock, monkeypatch):
-        monkeypatch.setattr(timing, "_wait_for_threads", lambda: clock.calls.append("-"))
-        time_in_turn([clock.taking("a", 10_000_000)], 2, wait_after=[0])
-        assert "".join(clock.calls) == "a-aa-aa-"
+    def test_after_a_wait_for_threads_are_not_warm(self, clock):
+        a = clock.taking("a", 10_000_000)
+
+        def with_another_thread():
+            a()
+            clock.others_ns += 2_000_000
+
+        time_in_turn([with_another_thread], 2)
+        assert "".join(clock.calls) == "a" + "aa aa".replace(" ", "")
+        assert len(clock.pauses_s) == 1 + 2
 
     def test_of_long_calls_hold_nothing_else(self, clock):
         assert time_in_turn([clock.taking("a", 10**8, 3 * 10**8, 2 * 10**8)], 2) == [(0.3, 0.2)]
@@ -100,7 +118,7 @@ class TestTurns:
         time_in_turn([pass_], 3, lambda *rounds: done.append((*rounds, len(clock.calls))))
         assert done == [(0, 3, 1), (1, 3, 2), (2, 3, 3), (3, 3, 4)]
 
-    def test_may_wait_for_threads_that_others_left_running(self):
+    def test_wait_for_threads_that_others_left_running(self):
         threads, n_alive = [], []
 
         def leave_a_thread_running():
@@ -111,22 +129,28 @@ class TestTurns:
         def count():
             n_alive.append(sum(thread.is_alive() for thread in threads))
 
-        time_in_turn([leave_a_thread_running], 1)
+        leave_a_thread_running()
         count()
-        assert n_alive.pop() > 0
-        time_in_turn([count, leave_a_thread_running], 2, wait_after=[1])
-        assert set(n_alive[1:]) == {0}
+        assert n_alive.pop() == 1
+        time_in_turn([count, leave_a_thread_running], 2)
+        assert set(n_alive[1:]) == {0}  # the first call tells how long a call takes
+
+    def test_do_not_wait_for_ever(self, clock):
+        def spin():
+            clock.now_ns += 10**7
+            clock.others_ns += clock.now_ns  # whenever one looks, it has computed
+
+        clock.sleep = lambda seconds: spin()
+        assert time_in_turn([spin], 1) == [(0.01,)]
 
     def test_measure_real_time(self):
         ((first, second),) = time_in_turn([lambda: time.sleep(0.02)], 2)
         assert min(first, second) >= 0.02
 
-    def test_after_a_pause_hold_one_call_each(self, clock, monkeypatch):
-        pauses_s = []
-        monkeypatch.setattr(timing.time, "sleep", pauses_s.append, raising=False)
+    def test_after_a_pause_hold_one_call_each(self, clock):
         assert time_after_pauses([clock.taking("a", 9_000_000, 2_000_000), clock.taking("b", 10)], 2) == [
             (0.009, 0.002),
             (1e-8, 1e-8),
         ]
         assert "".join(clock.calls) == "abab"
-        assert pauses_s == [0.05] * 4
+        assert clock.pauses_s == [0.05] * 4
