@@ -35,8 +35,8 @@ def time_in_turn(
     """Time callables in turn, round after round, warm.
 
     A turn of short calls begins with as many that are not timed, unless the turn before was its own: what is repeated
-    in it is warm then, whatever the turns of the others have done. Where other threads of this process computed in a
-    turn, as those of a numeric library do, the next one waits until they rest.
+    in it is warm then, whatever the turns of the others have done. After a turn in which other threads of this process
+    computed, as those of a numeric library do, the turn of another callable waits until they rest.
 
     Parameters
     ----------
@@ -57,19 +57,21 @@ def time_in_turn(
     _wait_for_threads()
     if progress is not None:
         progress(0, repeat)
-    last = None
+    last, others_computed = None, False
     for done in range(repeat):
         for turn in range(len(passes)):
             which = (done + turn) % len(passes)
             call, n_calls = passes[which], _calls_in_a_turn(estimates_s[which])
-            if estimates_s[which] < NOTICES_S and which != last:
-                _seconds_per_call(call, n_calls)
+            if which != last:
+                if others_computed:
+                    _wait_for_threads()
+                if estimates_s[which] < NOTICES_S:
+                    _seconds_per_call(call, n_calls)
             others_s = _cpu_seconds_of_others()
-            durations_s[which].append(_seconds_per_call(call, n_calls))
+            seconds = _seconds_per_call(call, n_calls)
+            others_computed = _cpu_seconds_of_others() - others_s > _MUCH * n_calls * seconds
+            durations_s[which].append(seconds)
             last = which
-            if _cpu_seconds_of_others() - others_s > _MUCH * n_calls * durations_s[which][-1]:
-                _wait_for_threads()
-                last = None
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]

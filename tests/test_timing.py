@@ -86,16 +86,16 @@ class TestTurns:
         time_in_turn([a], 3)
         assert "".join(clock.calls) == "a" + "aa a a".replace(" ", "")
 
-    def test_after_a_wait_for_threads_are_not_warm(self, clock):
-        a = clock.taking("a", 10_000_000)
+    def test_of_others_wait_for_threads_and_those_of_its_own_do_not(self, clock):
+        a, b = clock.taking("a", 10_000_000), clock.taking("b", 10_000_000)
 
         def with_another_thread():
             a()
             clock.others_ns += 2_000_000
 
-        time_in_turn([with_another_thread], 2)
-        assert "".join(clock.calls) == "a" + "aa aa".replace(" ", "")
-        assert len(clock.pauses_s) == 1 + 2
+        time_in_turn([with_another_thread, b], 3)
+        assert "".join(clock.calls) == "ab" + "aa bb  b aa  a bb".replace(" ", "")
+        assert len(clock.pauses_s) == 1 + 2  # at first, and whenever b follows a
 
     def test_of_long_calls_hold_nothing_else(self, clock):
         assert time_in_turn([clock.taking("a", 10**8, 3 * 10**8, 2 * 10**8)], 2) == [(0.3, 0.2)]
