@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -24,6 +25,19 @@ GRACE_S = 2.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `make test PYTEST_ARGS=--full` takes."""
     parser.addoption("--full", action="store_true", help="repeat every fault as often as issues ask, for half an hour")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Lift the limits of time with ``--full``: such tests take as long as they take."""
+    if config.getoption("full"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+@pytest.fixture(autouse=True)
+def _as_long_as_it_takes(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("full"):
+        faulthandler.cancel_dump_traceback_later()  # of `faulthandler_timeout`, which pytest began for this test
 
 
 @pytest.fixture
