@@ -146,6 +146,14 @@ def test_parallel_time_that_the_pairs_contradict_is_inconclusive(tmp_path):
     assert outcomes == {"serial time": "within noise", "parallel time": "inconclusive", "speedup": "within noise"}
 
 
+def test_speedup_that_the_times_contradict_is_inconclusive(tmp_path):
+    for release, cost in (("1.8.0", 0.6), ("1.9.1", 1.1)):
+        figures = paired("forest", 0.1, 0.06, cost=cost)  # a slow moment of the machine, and of the pairs only
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    outcomes = {step.quantity: step.outcome for step in steps_in(tmp_path)}
+    assert outcomes == {"serial time": "within noise", "parallel time": "within noise", "speedup": "inconclusive"}
+
+
 @given(RATIO, NOISE)
 def test_nothing_within_the_noise_is_a_change_and_no_interval_that_reaches_into_the_floor(ratio, noise):
     outcome = judge(ratio, noise)

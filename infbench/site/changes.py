@@ -280,7 +280,7 @@ def compare(
     floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
     noise = Noise(floor, repeats.noise(key, quantity))
     outcome = judge(ratio, noise)
-    if outcome in _OPPOSITE and quantity != Quantity.SPEEDUP and not _confirmed(before, after, key, quantity, ratio):
+    if outcome in _OPPOSITE and not _confirmed(before, after, key, quantity, ratio):
         outcome = Outcome.INCONCLUSIVE
     meaning, reason = Meaning.NEITHER, ""
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
@@ -363,15 +363,13 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
 
 
 def _confirmed(before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate) -> bool:
-    """Tell whether the other time and the paired speedup confirm a step of a time, by half of its size at least.
+    """Tell whether the other two quantities confirm a step of one, by half of its size at least.
 
-    A machine that is slow for as long as one benchmark takes makes a step of a time. The other time and the speedup
-    were measured at other moments, and together they say what this time should be.
+    A machine that is slow for as long as one benchmark takes makes a step of what that has measured. The two times and
+    the paired speedup were measured at three moments, and any two of them say what the third should be.
     """
-    others = {Quantity.SERIAL: (Quantity.PARALLEL, 1), Quantity.PARALLEL: (Quantity.SERIAL, -1)}
-    other, power = others[quantity]
     implied = 1.0
-    for figure, exponent in ((other, 1), (Quantity.SPEEDUP, power)):
+    for figure, exponent in _FROM_OTHERS[quantity]:
         ends = _figure(before, key, figure), _figure(after, key, figure)
         if ends[0] is None or ends[1] is None:
             return True  # there is no second opinion
@@ -385,6 +383,13 @@ def _farther_bound(noise_floor: Estimate | None) -> float:
         return math.inf
     return max(noise_floor.high, 1 / noise_floor.low, 1.0)
 
+
+_FROM_OTHERS = {
+    Quantity.SERIAL: ((Quantity.PARALLEL, 1), (Quantity.SPEEDUP, 1)),
+    Quantity.PARALLEL: ((Quantity.SERIAL, 1), (Quantity.SPEEDUP, -1)),
+    Quantity.SPEEDUP: ((Quantity.SERIAL, 1), (Quantity.PARALLEL, -1)),
+}
+"""Each quantity as the product of powers of the other two: speedup = serial time / parallel time."""
 
 _OPPOSITE = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
 _PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
