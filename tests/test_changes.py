@@ -14,7 +14,7 @@ from site_results import GOLDEN, paired, together, versions_of, write_golden, wr
 
 from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge, repeat_noise
 from infbench.site.points import Measured, Point, points_of
-from infbench.site.stored import load_runs
+from infbench.site.stored import COST_RATIO, load_runs
 from infbench.stats import Estimate
 
 COMMITS = [letter * 40 for letter in "abcde"]
@@ -152,6 +152,15 @@ def test_speedup_that_the_times_contradict_is_inconclusive(tmp_path):
         write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
     outcomes = {step.quantity: step.outcome for step in steps_in(tmp_path)}
     assert outcomes == {"serial time": "within noise", "parallel time": "within noise", "speedup": "inconclusive"}
+
+
+def test_speedup_without_times_says_that_nothing_could_confirm_it(tmp_path):
+    for release, parallel_s in (("1.8.0", 0.06), ("1.9.1", 0.12)):
+        figures = {COST_RATIO: paired("forest", 0.1, parallel_s)[COST_RATIO]}
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    (speedup,) = steps_in(tmp_path)
+    assert (speedup.outcome, speedup.meaning) == (Outcome.LOWER, Meaning.WORSE)
+    assert speedup.reason == "no times were measured that could confirm it"
 
 
 @given(RATIO, NOISE)

@@ -398,6 +398,8 @@ _PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
 def _meaning_of_speedup(outcome: Outcome, serial: Outcome | None, parallel: Outcome | None) -> tuple[Meaning, str]:
     """Say whether a changed speedup is good, and which of the two times moved it."""
     meaning = Meaning.BETTER if outcome == Outcome.HIGHER else Meaning.WORSE
+    if serial is None or parallel is None:
+        return meaning, "no times were measured that could confirm it"
     one = f"one process got {_PACE[outcome]}"
     if parallel == _OPPOSITE[outcome]:
         several = f"several processes got {_PACE[parallel]}"
