@@ -52,6 +52,8 @@ class Sizes(_Paired):
     def setup(self, models: dict[str, Any], model: str, n_samples: int, batch_size: int, n_processes: int) -> None:
         if batch_size >= n_samples:
             raise NotImplementedError("a single batch, which nobody shares out")
+        if model == "random_forest" and n_samples > 10 * batch_size:
+            raise NotImplementedError("50 calls of a forest take 5 s of each release set, and gain what 10 do")
         self.runner = started("process", models[model], n_processes)
         self.X = rows(n_samples)
         self.batch_size = batch_size
