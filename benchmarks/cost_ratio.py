@@ -53,7 +53,7 @@ class Sizes(_Paired):
         if batch_size >= n_samples:
             raise NotImplementedError("a single batch, which nobody shares out")
         if model == "random_forest" and n_samples > 10 * batch_size:
-            raise NotImplementedError("50 calls of a forest take 5 s of each release set, and gain what 10 do")
+            raise NotImplementedError("50 calls of a forest take 5 s, and gain little more than 10 do")
         self.runner = started("process", models[model], n_processes)
         self.X = rows(n_samples)
         self.batch_size = batch_size
