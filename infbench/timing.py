@@ -28,9 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]],
-    repeat: int,
-    progress: Progress | None = None,
+    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
 ) -> list[tuple[float, ...]]:
     """Time callables in turn, round after round, warm.
 

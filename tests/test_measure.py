@@ -12,11 +12,7 @@ from scipy import sparse
 
 import infbench
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
-from infbench.measure import (
-    check_comparable,
-    compare,
-    paired_cost_samples,
-)
+from infbench.measure import check_comparable, compare, paired_cost_samples
 from infbench.results import comparisons_from_json, comparisons_to_json
 
 X = np.arange(400.0).reshape(200, 2)
