@@ -149,3 +149,8 @@ def watching() -> Iterator[Watch]:
         patch.setenv("JOBLIB_TEMP_FOLDER", directory)  # joblib prefers /dev/shm otherwise, which everybody shares
         patch.setattr(tempfile, "tempdir", directory)
         yield Watch(f"{name}={value}", Path(directory))
+
+
+def n_shared_memories(pid: int) -> int:
+    """Count the memory that a process shares with others by a mapping."""
+    return Path(f"/proc/{pid}/maps").read_text().count("memfd:infbench")

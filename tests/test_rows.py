@@ -11,9 +11,10 @@ import psutil
 import pytest
 from contracts import check_answer, layouts
 from estimators import Identity, Rows
+from left_behind import n_shared_memories
 
 import infbench
-from infbench.runners import caller_memory, rows
+from infbench.runners import caller_memory, joint_copy, rows
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
 from infbench.runners.messages import Place
 
@@ -23,12 +24,6 @@ WIDE = np.zeros((100_000, 20))
 
 def worker_of(runner):
     return psutil.Process(runner._crew.workers[0].pid)
-
-
-def n_mapped(process):
-    """Count the shared memory that a process has mapped."""
-    with open(f"/proc/{process.pid}/maps") as maps:
-        return sum("memfd:infbench" in line for line in maps)
 
 
 @pytest.fixture
@@ -54,7 +49,7 @@ def no_memory():
     raise OSError("this system has no such file")
 
 
-@pytest.fixture(scope="module", params=["the caller's memory", "by descriptor", "mapped memory", "a copy"])
+@pytest.fixture(scope="module", params=["the caller's memory", "by descriptor", "jointly", "mapped memory", "a copy"])
 def place(request):
     """Give a runner whose worker computes its share, and what puts rows where this parameter says."""
     estimator = infbench.make_model("logistic_regression", n_features=6)
@@ -66,7 +61,9 @@ def place(request):
         if request.param == "a copy":
             patch.setattr(rows, "OwnMemory", no_memory)
         runner.start()
-    with runner:
+    with runner, pytest.MonkeyPatch.context() as patch:
+        if request.param == "jointly":
+            patch.setattr(joint_copy, "pays", lambda n_bytes, batch_s: True)
         assert (runner._rows.own_memory is None) == (request.param == "a copy")
         runner.takes_over = False
         yield runner, mapped if request.param == "mapped memory" else lambda _, X: X
@@ -102,7 +99,7 @@ class TestTraffic:
             before = worker_of(runner).io_counters().read_chars
             runner.predict(part, batch_size=1_000)
             assert worker_of(runner).io_counters().read_chars - before < 2_000
-        assert n_mapped(worker_of(runner)) == 3  # its words, the answers, and this one
+        assert n_shared_memories(worker_of(runner).pid) == 3  # its words, the answers, and this one
 
     def test_worker_forgets_mapped_memory_that_is_gone(self, runner):
         counts = set()
@@ -115,7 +112,9 @@ class TestTraffic:
             del part
             gc.collect()
             runner.predict(WIDE, batch_size=1_000)
-            counts.add((n_mapped(worker_of(runner)), worker_of(runner).num_fds(), psutil.Process().num_fds()))
+            counts.add(
+                (n_shared_memories(worker_of(runner).pid), worker_of(runner).num_fds(), psutil.Process().num_fds())
+            )
         assert len(counts) == 1
 
     def test_mapped_rows_outlive_their_runner(self):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from infbench.runners.messages import Place, extent
+from infbench.runners.messages import Place, extent, is_packed
 
 Buffer = Any  # an ndarray or a memoryview
 
@@ -185,7 +185,7 @@ class RowReader:
         shape = (min(last, n_samples) - first, n_features)
         begin = self._place.offset + first * self._strides[0]
         array: np.ndarray[Any, Any]
-        if self._strides == (n_features * self._dtype.itemsize, self._dtype.itemsize):
+        if is_packed(shape, self._strides, self._dtype.itemsize):
             array = np.empty(shape, self._dtype)
             self._memory.read(array, begin)
         else:

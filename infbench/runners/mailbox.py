@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 
-NEXT, LIMIT = 0, 8
+NEXT, UNREAD, LIMIT, COPIED = 0, 1, 8, 9
 """Words of a desk. `NEXT` is the batch that the worker will begin next, written by the worker. `LIMIT` is where it
 stops, written by the caller, who lowers it to take the last batches over. Neither is guarded: if the worker begins a
-batch just as the caller takes it over, both compute it and the answer is the same."""
+batch just as the caller takes it over, both compute it and the answer is the same. For `UNREAD`, the worker's, and
+`COPIED`, the caller's, see `infbench.runners.joint_copy`."""
 
 _LINE_BYTES = 64
 """What a processor fetches from another at once. What two sides write lies in different ones."""
@@ -22,6 +23,23 @@ _MAILBOX_BYTES = 1024
 DESK_BYTES = _WORDS_BYTES + 2 * _MAILBOX_BYTES
 
 _NUMBER, _SIZE = 0, 1
+
+
+class Fence:
+    """Lets other processes see all that was written before it is called before they see anything written after it.
+
+    A processor may change that order, and may read early what comes later. Giving a lock back and taking it again are
+    the two halves of what forbids it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __call__(self) -> None:
+        """Keep the order."""
+        self._lock.release()
+        self._lock.acquire()
 
 
 class Desk:
@@ -37,7 +55,9 @@ class Desk:
     Attributes
     ----------
     words : memoryview of int64
-        At `NEXT` and `LIMIT`.
+        At `NEXT`, `UNREAD`, `LIMIT` and `COPIED`.
+    keep_order : Fence
+        For what is written where the words tell of it.
     shares : Mailbox
         To the worker.
     dones : Mailbox
@@ -48,6 +68,7 @@ class Desk:
         begin = index * DESK_BYTES
         shares, dones, end = (begin + _WORDS_BYTES + i * _MAILBOX_BYTES for i in range(3))
         self.words = memory[begin:shares].cast("q")
+        self.keep_order = Fence()
         self.shares = Mailbox(memory[shares:dones])
         self.dones = Mailbox(memory[dones:end])
 
@@ -78,8 +99,7 @@ class Mailbox:
         self._words = memory[_LINE_BYTES : _LINE_BYTES + 16].cast("q")  # the sender's, as all that follows
         self._bytes = memory[_LINE_BYTES + 16 :]
         self._n_taken = 0
-        self._lock = threading.Lock()
-        self._lock.acquire()
+        self._keep_order = Fence()
 
     def clear(self) -> None:
         """Begin anew, empty and with a receiver that is awake. Only while the other end is not in use."""
@@ -127,12 +147,3 @@ class Mailbox:
         """Let go of the memory."""
         for view in (self._asleep, self._words, self._bytes):
             view.release()
-
-    def _keep_order(self) -> None:
-        """Let other processes see all that was written before this before they see anything that is written after it.
-
-        A processor may change that order, and may read early what comes later. Giving a lock back and taking it again
-        are the two halves of what forbids it.
-        """
-        self._lock.release()
-        self._lock.acquire()

@@ -86,7 +86,8 @@ class News(NamedTuple):
 class Share(NamedTuple):
     """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` where that is lower.
 
-    `place` tells where to find the rows from `first_row` on. Without one they follow, pickled.
+    `place` tells where to find the rows from `first_row` on. Without one they follow, pickled. With a `room`, the
+    key of mapped memory, the caller copies them there too: see `infbench.runners.joint_copy`.
     """
 
     method: str
@@ -94,7 +95,13 @@ class Share(NamedTuple):
     stop: int
     batch_size: int
     first_row: int
+    room: int | None
     place: Place | None
+
+    @property
+    def mapped(self) -> int | None:
+        """The key of the memory that the worker must have mapped, if any."""
+        return self.place.buffer if self.place is not None and self.room is None else self.room
 
     def to_bytes(self, n_news: int) -> bytes:
         """Return what is sent."""
@@ -103,8 +110,8 @@ class Share(NamedTuple):
     @classmethod
     def from_bytes(cls, message: bytes) -> tuple[Share, int]:
         """Return what was sent, and how many news follow it."""
-        n_news, method, start, stop, batch_size, first_row, place = pickle.loads(message)
-        return cls(method, start, stop, batch_size, first_row, place and Place(*place)), n_news
+        n_news, *share, place = pickle.loads(message)
+        return cls._make([*share, place and Place(*place)]), n_news
 
 
 class Done(NamedTuple):
@@ -159,6 +166,22 @@ def extent(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple
     steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
     before = -sum(step for step in steps if step < 0)
     return before, before + sum(step for step in steps if step > 0) + itemsize
+
+
+def is_packed(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
+    """Tell whether the rows of an array lie one after the other without gaps, and the values of a row too.
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+        Of two dimensions; the strides in bytes.
+    itemsize : int
+
+    Returns
+    -------
+    bool
+    """
+    return tuple(strides) == (shape[1] * itemsize, itemsize)
 
 
 def send(connection: Connection, message: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import pickle
 import select
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
 from infbench.machine import usable_cpus
+from infbench.runners import joint_copy
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import Share
+from infbench.runners.messages import Share, is_packed
 from infbench.runners.rows import SharedRows, is_shareable
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ class ProcessRunner(Runner):
             raise
         self._release = weakref.finalize(self, _release, self._crew, self._rows)
         self._torn = False
+        self._row_s: dict[str, float] = {}  # of a method, when it was last called
         self._patience_ms = None if self.timeout is None else self.timeout * 1_000 / 10
         self._watch()
 
@@ -149,7 +152,9 @@ class ProcessRunner(Runner):
         try:
             self._hand_out(call, self._idle_workers(call))
             with self._inner_threads.limited():
+                began_s = time.perf_counter()
                 self._compute(call, 0, call.n_own)
+                self._row_s[method] = (time.perf_counter() - began_s) / batches.rows(0, call.n_own)[1]
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
@@ -188,19 +193,33 @@ class ProcessRunner(Runner):
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
         place = self._rows.place(X[first_row:]) if is_shareable(X) else None
+        copies_too = place is not None and place.buffer is None and self._copies_too(call, len(shares))
+        copies = []
         for worker, (start, stop) in zip(workers, shares, strict=False):
-            pickled = None
+            pickled = room = None
             if place is None:
                 first_row, _ = batches.rows(start, stop)
                 pickled = pickle.dumps(batches.take(start, stop), pickle.HIGHEST_PROTOCOL)
-            share = Share(call.method, start, stop, batches.batch_size, first_row, place)
+            elif copies_too:
+                room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
+                copies.append(copy)
+            share = Share(call.method, start, stop, batches.batch_size, first_row, room, place)
             held = call.held[worker.index] = Held(worker, share, pickled, limit=stop)
             self._send(held)
+        for _ in itertools.zip_longest(*copies):  # a piece for each worker in turn
+            pass
+
+    def _copies_too(self, call: Call, n_workers: int) -> bool:
+        """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
+        X, batch_size = call.batches.X, call.batches.batch_size
+        if not self._spin_s or len(call.batches) != 1 + n_workers or not is_packed(X.shape, X.strides, X.itemsize):
+            return False
+        return joint_copy.pays(batch_size * X.strides[0], batch_size * self._row_s.get(call.method, 0.0))
 
     def _send(self, held: Held) -> None:
         worker, share = held.worker, held.share
         worker.desk.words[NEXT], worker.desk.words[LIMIT] = share.start, held.limit
-        news = [] if share.place is None else self._rows.news(worker, share.place)
+        news = [] if share.place is None else self._rows.news(worker, share)
         try:
             worker.send(share, news, held.pickled)
         except OSError:

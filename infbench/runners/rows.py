@@ -6,6 +6,8 @@ Rows of numbers are never sent. There are three places where a worker may find t
   over from a worker has cost nobody anything;
 - an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything;
 - where the system lets nobody read the caller's memory, a copy in shared memory.
+
+A large batch that is all that a worker gets may be copied by both: see `infbench.runners.joint_copy`.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ import math
 import mmap
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from infbench.runners import joint_copy
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import OwnMemory, address_of
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.messages import ARRAY_KINDS, News, Place, extent
+from infbench.runners.messages import ARRAY_KINDS, News, Place, Share, extent
 
 
 def is_shareable(X: Any) -> bool:
@@ -42,6 +45,17 @@ class _Lent(NamedTuple):
     address: int
 
 
+class _Room(NamedTuple):
+    """Shared memory for copies, kept from call to call."""
+
+    key: int
+    buffer: SharedBuffer
+
+
+_OF_ALL = -1
+"""Whose room it is where all workers find their rows in one copy. Others go by the index of their worker."""
+
+
 class SharedRows:
     """The caller's side of the rows.
 
@@ -58,8 +72,7 @@ class SharedRows:
             self.own_memory = None
         self._keys = itertools.count()
         self._lent: dict[int, _Lent] = {}
-        self._copy: SharedBuffer | None = None
-        self._copy_key = -1
+        self._rooms: dict[int, _Room] = {}
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         """Return a new array in memory that workers can map.
@@ -118,50 +131,70 @@ class SharedRows:
                 return place._replace(buffer=key, offset=address - lent.address)
         if self.own_memory is not None:
             return place
-        room = self._room(n_bytes)
-        place = place._replace(buffer=self._copy_key, offset=before)
-        place._replace(writeable=True).array(room)[...] = X
+        room = self._room(_OF_ALL, n_bytes)
+        place = place._replace(buffer=room.key, offset=before)
+        place._replace(writeable=True).array(room.buffer)[...] = X
         return place
 
-    def news(self, worker: WorkerHandle, place: Place) -> list[News]:
-        """Return what a worker must be told before it looks for rows in `place`, and take it as told."""
+    def copy_jointly(self, worker: WorkerHandle, batch: np.ndarray[Any, Any]) -> tuple[int, Iterator[None]]:
+        """Prepare a copy that this process and a worker make together.
+
+        Parameters
+        ----------
+        worker : WorkerHandle
+            It has no share yet.
+        batch : ndarray of shape (n_rows, n_features)
+            All rows of its share, packed.
+
+        Returns
+        -------
+        int
+            The share's room.
+        iterator
+            A step of it copies a piece. To be used up when the share is sent.
+
+        Raises
+        ------
+        OSError
+            Where there is not enough memory.
+        """
+        room = self._room(worker.index, batch.nbytes)
+        joint_copy.prepare(worker.desk, batch.nbytes)
+        target = room.buffer.array((batch.nbytes,), np.uint8)
+        return room.key, joint_copy.copy_from_begin(worker.desk, batch.reshape(-1).view(np.uint8), target)
+
+    def news(self, worker: WorkerHandle, share: Share) -> list[News]:
+        """Return what a worker must be told before it looks for the rows of a share, and take it as told."""
         told: list[News] = []
+        rooms = {room.key: room.buffer for room in self._rooms.values()}
         if worker.shown:
-            here = {*self._lent, self._copy_key}
+            here = {*self._lent, *rooms}
             told += [News(("forget", gone)) for gone in worker.shown - here]
             worker.shown &= here
-        key = place.buffer
+        key = share.mapped
         if key is None or key in worker.shown:
             return told
         worker.shown.add(key)
-        if key in self._lent:
-            fd, n_bytes, _ = self._lent[key]
-        else:
-            assert self._copy is not None
-            fd, n_bytes = self._copy.fd, self._copy.n_bytes
-        return [*told, News(("rows", key, n_bytes), fd)]
+        memory = self._lent[key] if key in self._lent else rooms[key]
+        return [*told, News(("rows", key, memory.n_bytes), memory.fd)]
 
     def close(self) -> None:
         """Give back all memory but that of arrays that are still in use. May be called again."""
         for key in tuple(self._lent):
             self._take_back(key)
-        if self._copy is not None:
-            self._copy.close()
-            self._copy = None
+        while self._rooms:
+            self._rooms.popitem()[1].buffer.close()
         if self.own_memory is not None:
             self.own_memory.close()
             self.own_memory = None
 
-    def _room(self, n_bytes: int) -> SharedBuffer:
-        """Return memory for a copy, kept from call to call."""
-        before, self._copy = (
-            self._copy,
-            None,
-        )  # should there be no memory for a larger one, the old one is closed already
-        self._copy = grown(before, n_bytes)
-        if self._copy is not before:
-            self._copy_key = next(self._keys)
-        return self._copy
+    def _room(self, whose: int, n_bytes: int) -> _Room:
+        room = self._rooms.get(whose)
+        if room is None or room.buffer.n_bytes < n_bytes:
+            # Should there be no memory for a larger one, the old one is closed already.
+            before = self._rooms.pop(whose).buffer if room is not None else None
+            room = self._rooms[whose] = _Room(next(self._keys), grown(before, n_bytes))
+        return room
 
     def _take_back(self, key: int) -> None:
         lent = self._lent.pop(key, None)

@@ -17,6 +17,7 @@ import numpy as np
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
+from infbench.runners.joint_copy import JointReader
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import (
     ARRAY_KINDS,
@@ -130,6 +131,8 @@ class Worker:
         if share.place.buffer is not None:
             return partial(take, share.place.array(self._mapped[share.place.buffer]))
         assert self._memory is not None  # or the caller would not name its memory
+        if share.room is not None:
+            return JointReader(self._desk, self._memory, share.place, self._mapped[share.room])
         return RowReader(self._memory, share.place)
 
     def _hand_over(self, at: int, answers: list[Any]) -> None:
