@@ -16,8 +16,10 @@ from infbench.runners.batches import Batches
 from infbench.runners.forest import is_forest
 from infbench.timing import time_after_pauses
 
-_MARGIN = 0.9
-"""Another runner than the serial one must promise this share of its time or less: costs are measured, not known."""
+_WEIGHTS = {"serial": 0.9, "threads": 1.1}
+"""What costs are multiplied with before they are compared, as they are measured, not known. To leave the serial way
+must promise a tenth. Two threads may share a CPU for as long as a call takes, in one call and not in the next; workers
+are kept apart."""
 
 _FOREST_ROWS = 1_000
 """With more rows in a batch, sharing out rows has always been the better way for a forest."""
@@ -25,19 +27,19 @@ _FOREST_ROWS = 1_000
 _MANY = 4
 """So many batches for each process tell what a batch costs, and what a call costs besides."""
 
-_ROUNDS, _TURN_S, _MOST_S = 3, 0.01, 0.3
+_ROUNDS, _TURN_S, _MOST_S = 5, 0.01, 0.3
 """All ways take turns, of so long or of one call, for so many rounds, and no more once they have taken the most: what
-slows a machine for a moment must not hit one way alone. The best turn counts, as everything else only adds, and of its
-calls the middle one: now and then a worker happens to be awake, and the best call of all would promise what most do not
-hold."""
+slows a machine for a moment must not hit one way alone. The middle turn counts, and of its calls the middle one: now
+and then a worker happens to be awake, or two threads on two CPUs, and the best would promise what most do not hold."""
 
 _PAUSE_S = 0.005
 """A call after a longer pause is another kind of call: workers have slept, and so have their CPUs, whose caches are
 cold. On a 2-CPU virtual machine, calls of 0.5 ms that gain 1.4 on two processes one after the other gain 1.1 after a
 pause of 3 ms, and lose after one of 10 ms."""
 
-_SLEEP_S, _NOTICES_S = 0.02, 0.02
-"""What a pause costs is measured with pauses of so long, if a call takes less than so long: others hardly notice it."""
+_PAUSES, _SLEEP_S, _NOTICES_S = 3, 0.02, 0.02
+"""What a pause costs is measured with so many of them, so long, if a call takes less than so long: others hardly notice
+one."""
 
 
 class Shape(NamedTuple):
@@ -143,8 +145,7 @@ class AutoRunner(Runner):
             name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s + paused * cost.pause_s
             for name, cost in self.costs[shape].items()
         }
-        seconds["serial"] *= _MARGIN
-        return min(seconds, key=seconds.__getitem__)
+        return min(seconds, key=lambda name: seconds[name] * _WEIGHTS.get(name, 1.0))
 
     def _ways(self, batches: Batches) -> list[str]:
         """Return the runners that can be of use, the serial one first."""
@@ -166,15 +167,15 @@ class AutoRunner(Runner):
         n_few, n_many = (min(len(batches), n) for n in (self.n_processes, _MANY * self.n_processes))
         loads = [(name, n_batches) for name in ways for n_batches in sorted({n_few, n_many})]
         calls = {(name, n): self._call(name, method, batches, n) for name, n in loads}
-        best_s = dict(zip(loads, _best_seconds(list(calls.values())), strict=True))
-        many_s = paused_s = {name: best_s[name, n_many] for name in ways}
+        typical_s = dict(zip(loads, _typical_seconds(list(calls.values())), strict=True))
+        many_s = paused_s = {name: typical_s[name, n_many] for name in ways}
         if many_s["serial"] < _NOTICES_S:
-            paused = time_after_pauses([calls[name, n_many] for name in ways], _ROUNDS, _SLEEP_S)
+            paused = time_after_pauses([calls[name, n_many] for name in ways], _PAUSES, _SLEEP_S)
             paused_s = dict(zip(ways, map(median, paused), strict=True))
         costs = {}
         for name in ways:
             few, many = self._n_counted(name, n_few), self._n_counted(name, n_many)
-            more_s = many_s[name] - best_s[name, n_few]
+            more_s = many_s[name] - typical_s[name, n_few]
             batch_s = max(0.0, more_s / (many - few)) if many > few else many_s[name] / many
             call_s, pause_s = many_s[name] - many * batch_s, paused_s[name] - many_s[name]
             costs[name] = Cost(max(0.0, call_s), batch_s, max(0.0, pause_s))
@@ -191,14 +192,14 @@ class AutoRunner(Runner):
         return self._runners[name]
 
 
-def _best_seconds(calls: list[Callable[[], Any]]) -> list[float]:
-    """Return the seconds of a call of each, in its best turn."""
+def _typical_seconds(calls: list[Callable[[], Any]]) -> list[float]:
+    """Return the seconds of a call of each, in its middle turn."""
     for call in calls:
         call()  # the first one may start things
-    best_s = [math.inf] * len(calls)
+    turns_s: list[list[float]] = [[] for _ in calls]
     rounds, end_s = 0, time.perf_counter() + _MOST_S
     while rounds == 0 or (rounds < _ROUNDS and time.perf_counter() < end_s):
-        for index, call in enumerate(calls):
+        for call, of_call_s in zip(calls, turns_s, strict=True):
             taken_s: list[float] = []
             now_s = time.perf_counter()
             turn_ends_s = now_s + _TURN_S
@@ -207,6 +208,6 @@ def _best_seconds(calls: list[Callable[[], Any]]) -> list[float]:
                 call()
                 now_s = time.perf_counter()
                 taken_s.append(now_s - begun_s)
-            best_s[index] = min(best_s[index], median(taken_s))
+            of_call_s.append(median(taken_s))
         rounds += 1
-    return best_s
+    return [median(of_call_s) for of_call_s in turns_s]
