@@ -10,11 +10,15 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from infbench.errors import InvalidParameterError, MissingDependencyError
-from infbench.results import Comparison, Peer
+from infbench.results import Comparison, Peer, pooled
 
 MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression", "mlp", "dummy")
 SIZES = ((1_000, 500), (1_000, 100), (10_000, 1_000), (100_000, 1_000), (100_000, 50_000))
 """Rows, and rows of a batch."""
+
+_VISITS = 3
+"""The rounds of a size are measured in so many parts, all other sizes between them. A machine that is slow for seconds,
+as virtual ones are, would otherwise be all that a size of short calls sees of it."""
 
 QUICK_MODELS = ("random_forest", "logistic_regression")
 QUICK_SIZES = ((1_000, 100), (10_000, 1_000))
@@ -43,7 +47,7 @@ def measure_peers(
     n_processes : int or None, default=None
         As for `infbench.measure.compare`.
     repeat : int, default=11
-        Rounds of each.
+        Rounds of each. They are spread over the time that all sizes take.
     random_state : int, default=0
 
     Yields
@@ -79,23 +83,30 @@ def _measure(
     from infbench.models import make_model
 
     estimator = make_model(model, random_state=random_state)
-    comparisons: list[Comparison] = []
+    parts: dict[tuple[int, int], list[Comparison]] = {}
+    problem, refused = "", False
     try:
-        for n_samples, batch_size in sizes:
-            comparison = compare(
-                estimator,
-                make_data(n_samples=n_samples, random_state=random_state),
-                runner=runner,
-                n_processes=n_processes,
-                batch_size=batch_size,
-                repeat=repeat,
-                model=model,
-                data="synthetic",
-                random_state=random_state,
-            )
-            comparisons.append(comparison)
+        for n_rounds in _split(repeat):
+            for n_samples, batch_size in sizes:
+                part = compare(
+                    estimator,
+                    make_data(n_samples=n_samples, random_state=random_state),
+                    runner=runner,
+                    n_processes=n_processes,
+                    batch_size=batch_size,
+                    repeat=n_rounds,
+                    model=model,
+                    data="synthetic",
+                    random_state=random_state,
+                )
+                parts.setdefault((n_samples, batch_size), []).append(part)
     except (MissingDependencyError, InvalidParameterError) as error:
-        return Peer(model, runner, tuple(comparisons), str(error), refused=True)
+        problem, refused = str(error), True
     except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and the others are measured
-        return Peer(model, runner, tuple(comparisons), f"{type(error).__name__}: {error}")
-    return Peer(model, runner, tuple(comparisons))
+        problem = f"{type(error).__name__}: {error}"
+    return Peer(model, runner, tuple(map(pooled, parts.values())), problem, refused=refused)
+
+
+def _split(repeat: int) -> list[int]:
+    """Return the rounds of each visit."""
+    return [len(range(visit, repeat, _VISITS)) for visit in range(min(repeat, _VISITS))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -160,6 +161,27 @@ class Comparison:
             if isinstance(value, list):
                 values[name] = tuple(value)
         return cls(**values)
+
+
+def pooled(parts: Sequence[Comparison]) -> Comparison:
+    """Put the rounds of one comparison, measured in several parts, together.
+
+    Parameters
+    ----------
+    parts : sequence of Comparison
+        At least one, in the order in which they were measured.
+
+    Returns
+    -------
+    Comparison
+        With all rounds. What is measured once, and the machine, are those of the first part.
+    """
+    rounds: dict[str, Any] = {
+        field.name: tuple(chain.from_iterable(getattr(part, field.name) for part in parts))
+        for field in fields(Comparison)
+        if isinstance(getattr(parts[0], field.name), tuple)
+    }
+    return replace(parts[0], **rounds)
 
 
 def comparisons_to_json(comparisons: Sequence[Comparison]) -> str:

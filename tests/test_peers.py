@@ -95,6 +95,40 @@ def test_runners_that_fail_are_named_and_the_others_measured(tmp_path):
     assert done.stderr == "Error: failed: dies with dummy, raises with dummy\n"
 
 
+COUNTS = """
+import infbench.runners
+from infbench.runners.serial import SerialRunner
+
+infbench.runners.RUNNERS |= {"counts": "sitecustomize:Counts"}
+
+class Counts(SerialRunner):
+    def _start(self):
+        super()._start()
+        self.n_rows = 0
+    def _run(self, method, batches):
+        self.n_rows = batches.n_samples
+        return super()._run(method, batches)
+    def _close(self):
+        with open("visits", "a") as visits:
+            visits.write(f"{self.n_rows} ")
+        super()._close()
+"""
+
+
+@pytest.mark.parametrize(("repeat", "visits"), [(7, "60 40 60 40 60 40 "), (2, "60 40 60 40 "), (1, "60 40 ")])
+def test_sizes_take_turns(repeat, visits, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(COUNTS)
+    sizes = ("--size", "60:20", "--size", "40:40", "--repeat", str(repeat), "--json", "all.json")
+    done = run("--model", "dummy", "--runner", "counts", *sizes, cwd=tmp_path, path=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "visits").read_text() == visits
+    comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert [(c.n_samples, c.repeat, len(c.paused_serial_s)) for c in comparisons] == [
+        (60, repeat, repeat),
+        (40, repeat, repeat),
+    ]
+
+
 FAST = replace(PAYS, runner="process", n_samples=1_000, batch_size=100)
 PEERS = [
     Peer("random_forest", "process", (FAST, replace(FAST, n_samples=9_000, parallel_s=tuple(FAST.serial_s)))),

@@ -292,6 +292,35 @@ def test_small_shared_memory_folder_does_not_matter(tmp_path):
     assert (run.returncode, run.stdout, run.stderr) == (0, "right\n", "")
 
 
+FROM_STDIN = """
+import sys
+import numpy as np
+import infbench
+from estimators import Rows
+
+if __name__ == "__main__":
+    with infbench.ProcessRunner(Rows(), n_processes=2, start_method=sys.argv[1]) as runner:
+        print(runner.predict(np.eye(4), batch_size=2))
+"""
+
+
+def test_program_from_standard_input(start_method):
+    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+    run = subprocess.run(
+        [sys.executable, "-", start_method],
+        input=FROM_STDIN,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    if start_method == "fork":
+        assert (run.returncode, run.stdout, run.stderr) == (0, "[1. 0. 0. 0.]\n", "")
+    else:  # another process cannot import it, and multiprocessing would say no more than that a file is missing
+        last_line = run.stderr.splitlines()[-1]
+        assert last_line.startswith("infbench.errors.WorkerStartError: a program that is read from standard input")
+        assert run.stderr.count("Traceback") == 1
+
+
 CALLER = """
 import os, sys, time
 import numpy as np

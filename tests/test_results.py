@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from infbench.errors import ResultFormatError
 from infbench.machine import Machine, describe_machine
-from infbench.results import SCHEMA_VERSION, Comparison, HistoryRow, comparisons_from_json, comparisons_to_json
+from infbench.results import SCHEMA_VERSION, Comparison, HistoryRow, comparisons_from_json, comparisons_to_json, pooled
 from infbench.stats import Estimate, ratio_estimate
 
 MACHINE = Machine(
@@ -227,3 +227,13 @@ def test_files_of_older_versions_are_read():
 def test_speedup_after_a_pause():
     assert comparison().speedup_after_pause.value == 0.5
     assert comparison(paused_serial_s=(), paused_parallel_s=()).speedup_after_pause is None
+
+
+def test_parts_of_a_comparison_are_pooled_round_by_round():
+    first, second = comparison(), comparison(serial_s=(9.0,), parallel_s=(3.0,), serial_again_s=(9.0,), start_s=0.1)
+    whole = pooled([first, second])
+    assert whole.serial_s == (2.0, 2.2, 2.4, 9.0)
+    assert whole.speedup == pytest.approx(median([2.0, 2.2, 3.0, 3.0]))
+    assert whole.paused_parallel_s == (4.0, 4.4, 4.0, 4.4)
+    assert (whole.start_s, whole.machine) == (2.5, MACHINE)
+    assert pooled([first]) == first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -270,6 +271,12 @@ class Crew:
             self._control.close()
 
     def _start_template(self) -> None:
+        program = getattr(sys.modules["__main__"], "__file__", None)
+        if program == "<stdin>" and self._context.get_start_method() != "fork":
+            raise WorkerStartError(
+                "a program that is read from standard input cannot be imported by the processes that it starts: "
+                "save it as a file, or take start_method='fork'"
+            )
         self._template, theirs = multiprocessing.Pipe(duplex=True)
         inherited = self._template if self._context.get_start_method() == "fork" else None
         self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
