@@ -181,20 +181,18 @@ class RowReader:
         EOFError, OSError
             See `CallerMemory.read`.
         """
-        n_samples, n_features = self._place.shape
-        shape = (min(last, n_samples) - first, n_features)
-        begin = self._place.offset + first * self._strides[0]
+        rows = self._place.rows(first, last)
         array: np.ndarray[Any, Any]
-        if is_packed(shape, self._strides, self._dtype.itemsize):
-            array = np.empty(shape, self._dtype)
-            self._memory.read(array, begin)
+        if is_packed(rows.shape, self._strides, self._dtype.itemsize):
+            array = np.empty(rows.shape, self._dtype)
+            self._memory.read(array, rows.offset)
         else:
-            array = self._read_strided(shape, begin)
+            array = self._read_strided(rows.shape, rows.offset)
         if not self._place.writeable:
             array.flags.writeable = False
         return array
 
-    def _read_strided(self, shape: tuple[int, int], begin: int) -> np.ndarray[Any, Any]:
+    def _read_strided(self, shape: tuple[int, ...], begin: int) -> np.ndarray[Any, Any]:
         before, n_bytes = extent(shape, self._strides, self._dtype.itemsize)
         memory: Any  # a buffer of either kind
         if n_bytes <= 2 * shape[0] * shape[1] * self._dtype.itemsize:

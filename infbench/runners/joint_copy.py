@@ -109,15 +109,14 @@ class JointReader:
         EOFError, OSError
             See `CallerMemory.read`.
         """
-        n_samples, n_features = self._place.shape
-        batch = self._room.array((min(last, n_samples) - first, n_features), self._place.dtype)
+        rows = self._place.rows(first, last)
+        batch = self._room.array(rows.shape, rows.dtype)
         target = self._room.array((batch.nbytes,), np.uint8)
-        address = self._place.offset + first * self._place.strides[0]
         words, unread = self._desk.words, batch.nbytes
         while unread > words[COPIED]:
             begin = max(0, unread - PIECE_BYTES)
-            self._memory.read(target[begin:unread], address + begin)
+            self._memory.read(target[begin:unread], rows.offset + begin)
             words[UNREAD] = unread = begin
         self._desk.keep_order()
-        batch.flags.writeable = self._place.writeable
+        batch.flags.writeable = rows.writeable
         return batch

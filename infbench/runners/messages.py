@@ -69,6 +69,11 @@ class Place(NamedTuple):
     offset: int
     writeable: bool
 
+    def rows(self, first: int, last: int) -> Place:
+        """Return where some of its rows lie; rows past the end are left out, as in a slice."""
+        n_rows = min(last, self.shape[0]) - first
+        return self._replace(shape=(n_rows, *self.shape[1:]), offset=self.offset + first * self.strides[0])
+
     def array(self, buffer: SharedBuffer) -> np.ndarray[Any, Any]:
         """Return the array that lies so in `buffer`."""
         found = buffer.array(self.shape, self.dtype, offset=self.offset, strides=self.strides)
