@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from infbench.runners.batches import Batches, join
@@ -11,7 +12,8 @@ from infbench.runners.mailbox import NEXT
 from infbench.runners.messages import Done, Share
 
 
-def plan_shares(n_batches: int, n_processes: int) -> list[tuple[int, int]]:
+@lru_cache
+def plan_shares(n_batches: int, n_processes: int) -> tuple[tuple[int, int], ...]:
     """Share batches out.
 
     Parameters
@@ -20,7 +22,7 @@ def plan_shares(n_batches: int, n_processes: int) -> list[tuple[int, int]]:
 
     Returns
     -------
-    list of (int, int)
+    tuple of (int, int)
         First batch and one past the last for each worker that gets any. What comes before the first of them is the
         caller's own, at least one batch and a little less than an even share of many: what it gives away and could
         have computed itself it takes over again, which costs nothing, while no worker can take over from it.
@@ -28,17 +30,17 @@ def plan_shares(n_batches: int, n_processes: int) -> list[tuple[int, int]]:
     Examples
     --------
     >>> plan_shares(100, 2)
-    [(44, 100)]
+    ((44, 100),)
     >>> plan_shares(5, 2), plan_shares(3, 4), plan_shares(1, 2)
-    ([(3, 5)], [(1, 2), (2, 3)], [])
+    (((3, 5),), ((1, 2), (2, 3)), ())
     """
     n_workers = min(n_processes, n_batches) - 1
     if n_workers == 0:
-        return []
+        return ()
     even = n_batches // (n_workers + 1)
     share = even + even // (8 * n_workers)
     first = n_batches - n_workers * share
-    return [(start, start + share) for start in range(first, n_batches, share)]
+    return tuple((start, start + share) for start in range(first, n_batches, share))
 
 
 @dataclass

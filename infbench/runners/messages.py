@@ -71,8 +71,9 @@ class Place(NamedTuple):
 
     def rows(self, first: int, last: int) -> Place:
         """Return where some of its rows lie; rows past the end are left out, as in a slice."""
-        n_rows = min(last, self.shape[0]) - first
-        return self._replace(shape=(n_rows, *self.shape[1:]), offset=self.offset + first * self.strides[0])
+        shape = (min(last, self.shape[0]) - first, *self.shape[1:])
+        offset = self.offset + first * self.strides[0]
+        return Place(self.buffer, self.dtype, shape, self.strides, offset, self.writeable)  # half of `_replace`'s time
 
     def array(self, buffer: SharedBuffer) -> np.ndarray[Any, Any]:
         """Return the array that lies so in `buffer`."""
@@ -110,13 +111,13 @@ class Share(NamedTuple):
 
     def to_bytes(self, n_news: int) -> bytes:
         """Return what is sent."""
-        return pickle.dumps((n_news, *self[:-1], self.place and tuple(self.place)), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps((n_news, *self[:-1], *(self.place or ())), pickle.HIGHEST_PROTOCOL)
 
     @classmethod
     def from_bytes(cls, message: bytes) -> tuple[Share, int]:
         """Return what was sent, and how many news follow it."""
-        n_news, *share, place = pickle.loads(message)
-        return cls._make([*share, place and Place(*place)]), n_news
+        n_news, method, start, stop, batch_size, first_row, room, *place = pickle.loads(message)
+        return cls(method, start, stop, batch_size, first_row, room, Place(*place) if place else None), n_news
 
 
 class Done(NamedTuple):

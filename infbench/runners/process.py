@@ -212,9 +212,10 @@ class ProcessRunner(Runner):
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
         X, batch_size = call.batches.X, call.batches.batch_size
-        if not self._spin_s or len(call.batches) != 1 + n_workers or not is_packed(X.shape, X.strides, X.itemsize):
+        if not self._spin_s or len(call.batches) != 1 + n_workers:
             return False
-        return joint_copy.pays(batch_size * X.strides[0], batch_size * self._row_s.get(call.method, 0.0))
+        pays = joint_copy.pays(batch_size * X.strides[0], batch_size * self._row_s.get(call.method, 0.0))
+        return pays and is_packed(X.shape, X.strides, X.itemsize)
 
     def _send(self, held: Held) -> None:
         worker, share = held.worker, held.share
