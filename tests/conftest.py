@@ -12,6 +12,8 @@ import psutil
 import pytest
 from left_behind import KINDS, Watch, watching
 
+from infbench.runners import process
+
 # A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
 hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("infbench")
@@ -80,6 +82,12 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
         check()
     finally:
         # One that is left would slow down all later tests, and might keep this run from ending.
-        for process in set(watch.look()["processes"]) - set(before["processes"]):
-            if "processes" not in ignored and isinstance(process, psutil.Process):
-                process.kill()
+        for left in set(watch.look()["processes"]) - set(before["processes"]):
+            if "processes" not in ignored and isinstance(left, psutil.Process):
+                left.kill()
+
+
+@pytest.fixture(autouse=True)
+def _workers_are_not_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `ProcessRunner` hand out what is too little to be worth it: most models of the tests cost next to nothing."""
+    monkeypatch.setattr(process, "_HAND_OUT_S", 0.0)

@@ -88,10 +88,14 @@ class Slow(Rows):
         return super().predict(X)
 
 
-class TellsProcess(Rows):
+class TellsProcess(Slow):
     """Its answer depends on who computes it, as no answer may."""
 
+    def __init__(self, seconds=0.0):
+        super().__init__(seconds)
+
     def predict(self, X):
+        time.sleep(self.seconds)
         return np.full(len(X), os.getpid())
 
 

@@ -25,14 +25,17 @@ from estimators import (
     Rows,
     Slow,
     Stuck,
+    TellsProcess,
     TellsThreads,
 )
 
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
+from infbench.runners import process
 from infbench.runners.messages import WorkerTraceback
 
 HERE = Path(__file__).parent
+HAND_OUT_S = process._HAND_OUT_S  # as it is outside of tests
 START_METHODS = ["forkserver", "spawn", "fork"]
 ROWS = np.arange(1_000.0).reshape(500, 2)
 MARKED = ROWS.copy()
@@ -221,6 +224,29 @@ class TestUse:
                 assert os.sched_getaffinity(*worker_pids(runner)) == others
             finally:
                 os.sched_setaffinity(0, cpus)
+
+    def test_caller_computes_alone_what_is_not_worth_handing_out(self, monkeypatch):
+        monkeypatch.setattr(process, "_HAND_OUT_S", HAND_OUT_S)
+        with infbench.ProcessRunner(TellsProcess(), n_processes=2) as runner:
+            runner.predict(ROWS, batch_size=250)  # nobody knows the cost before
+            # Whatever else the machine does, it does not take all of these calls so long.
+            assert any({*runner.predict(ROWS, batch_size=250)} == {os.getpid()} for _ in range(20))
+            runner.takes_over = False
+            assert {*runner.predict(ROWS, batch_size=250)} == {os.getpid(), *worker_pids(runner)}
+
+    @pytest.mark.parametrize(
+        ("last", "last_batch_size", "batch_size"),
+        [pytest.param(ROWS, 250, 50, id="batches"), pytest.param(ROWS[:2], 1, 250, id="rows")],
+    )
+    def test_more_than_the_last_call_had_is_handed_out(self, monkeypatch, last, last_batch_size, batch_size):
+        monkeypatch.setattr(process, "_HAND_OUT_S", 2e-3)
+        with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
+
+            def is_shared():  # unless the worker is so late that the caller takes over all of it
+                runner.predict(last, batch_size=last_batch_size)
+                return len({*runner.predict(ROWS, batch_size=batch_size)}) == 2
+
+            assert any(is_shared() for _ in range(20))
 
     def test_collected_runner_ends_its_workers(self, nothing_left_behind):
         runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
