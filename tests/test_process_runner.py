@@ -248,6 +248,13 @@ class TestUse:
 
             assert any(is_shared() for _ in range(20))
 
+    def test_caller_computes_alone_what_takes_longer_to_read(self, monkeypatch):
+        monkeypatch.setattr(process, "_HAND_OUT_S", HAND_OUT_S)
+        monkeypatch.setattr(process, "READ_S_PER_BYTE", 1.0)
+        with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
+            runner.predict(ROWS, batch_size=50)
+            assert {*runner.predict(ROWS, batch_size=50)} == {os.getpid()}
+
     def test_collected_runner_ends_its_workers(self, nothing_left_behind):
         runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
         pids = worker_pids(runner)

@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 
 from infbench.runners.buffers import SharedBuffer
-from infbench.runners.caller_memory import CallerMemory
+from infbench.runners.caller_memory import READ_S_PER_BYTE, CallerMemory
 from infbench.runners.mailbox import COPIED, UNREAD, Desk
 from infbench.runners.messages import Place
 
 PIECE_BYTES = 1 << 18
 """What is copied at once: some 50 us, so that neither side does much that the other has done."""
-
-_COPY_S_PER_BYTE = 0.2e-9
-"""What a worker takes for rows that lie in no cache: 4 MB were measured at 0.7 to 0.8 ms."""
 
 
 def pays(n_bytes: int, batch_s: float) -> bool:
@@ -46,7 +43,7 @@ def pays(n_bytes: int, batch_s: float) -> bool:
     >>> pays(4_000_000, batch_s=0.7e-3), pays(4_000_000, batch_s=0.1e-3), pays(40_000, batch_s=0.1e-3)
     (True, False, False)
     """
-    return n_bytes >= 2 * PIECE_BYTES and batch_s > n_bytes * _COPY_S_PER_BYTE / 2
+    return n_bytes >= 2 * PIECE_BYTES and batch_s > n_bytes * READ_S_PER_BYTE / 2
 
 
 def prepare(desk: Desk, n_bytes: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import multiprocessing
 import pickle
 import select
@@ -19,6 +18,7 @@ from infbench.runners import joint_copy
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches
 from infbench.runners.call import Call, Held, plan_shares
+from infbench.runners.caller_memory import READ_S_PER_BYTE
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
@@ -194,7 +194,7 @@ class ProcessRunner(Runner):
         """Give each of the workers its share."""
         batches = call.batches
         shares = plan_shares(len(batches), 1 + len(workers))
-        if not shares or (self.takes_over and self._is_too_little(call, shares[0][0])):
+        if not shares or (self.takes_over and self._is_too_little(batches, call.method, len(batches) - shares[0][0])):
             return
         self._crew.keep_off_this_cpu()
         call.n_own = shares[0][0]
@@ -216,12 +216,18 @@ class ProcessRunner(Runner):
         for _ in itertools.zip_longest(*copies):  # a piece for each worker in turn
             pass
 
-    def _is_too_little(self, call: Call, first: int) -> bool:
-        """Tell whether the batches from `first` on, by the last call, take less time than it costs to hand them out."""
-        batches = call.batches
-        batch_s, row_s = self._costs_s.get(call.method, (math.inf, math.inf))
-        n_rows = batches.n_samples - first * batches.batch_size
-        return max((len(batches) - first) * batch_s, n_rows * row_s) < _HAND_OUT_S
+    def _is_too_little(self, batches: Batches, method: str, n_batches: int) -> bool:
+        """Tell whether to hand so many batches out costs more time than it saves, going by the last call.
+
+        Where there is nothing to read it saves the time that they take. Otherwise a worker takes longer for a batch
+        than the caller, who takes some of them over, and so less is saved.
+        """
+        if method not in self._costs_s:
+            return False
+        batch_s, row_s = self._costs_s[method]
+        batch_s = max(batch_s, row_s * batches.batch_size)
+        read_s = READ_S_PER_BYTE * getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
+        return n_batches * batch_s * 2 * batch_s / (2 * batch_s + read_s) < _HAND_OUT_S
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
