@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from site_results import GOLDEN, paired, together, versions_of, write_golden, write_result
 
-from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge, repeat_noise
+from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge
 from infbench.site.points import Measured, Point, points_of
+from infbench.site.repeats import repeat_noise
 from infbench.site.stored import COST_RATIO, load_runs
 from infbench.stats import Estimate
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
-from infbench.site.points import BASELINE, Measured, Point, Workload
+from infbench.site.points import BASELINE, Measured, Workload
+from infbench.site.repeats import Repeats
 from infbench.site.stored import Computer, ReleaseSet
 from infbench.stats import Estimate, quotient
-
-_MIN_REPEATS = 4
-"""Repetitions of a measurement below which nobody knows how far they lie apart."""
-
-_REPEAT_NOISE_SDS = 3.5
-"""A step of fewer standard deviations than this is what repeating a measurement gives by itself."""
 
 
 class Quantity(StrEnum):
@@ -162,79 +156,7 @@ def judge(ratio: Estimate, noise: Noise) -> Outcome:
     return Outcome.INCONCLUSIVE
 
 
-def repeat_noise(points: Iterable[Point]) -> float | None:
-    """Tell how far apart repetitions of a measurement lie on a computer.
-
-    A speedup is measured twice: in pairs, side by side, and as the quotient of two times from separate processes, some
-    minutes apart. Both would be the same on a machine without noise, whatever the libraries do.
-
-    Parameters
-    ----------
-    points : iterable of Point
-        Of the same computer, workload and runner; all release sets and commits.
-
-    Returns
-    -------
-    float or None
-        A factor, 1 or more, that a step between two measurements exceeds by chance about once in two thousand times.
-        None with fewer than four points that have all three figures.
-
-    Notes
-    -----
-    The logarithms of serial time, parallel time and paired speedup each carry one measurement's noise, so their sum
-    carries three and a step carries two of them. The standard deviation is taken from the median of the absolute
-    values, so that a single bad run does not hide every change for ever.
-    """
-    apart = [
-        abs(math.log(point.serial.value / point.parallel.value / point.speedup.value))
-        for point in points
-        if point.paired and point.serial is not None and point.parallel is not None and point.speedup is not None
-    ]
-    if len(apart) < _MIN_REPEATS:
-        return None
-    standard_deviation = 1.4826 * median(apart)  # of a normal distribution
-    return math.exp(min(_REPEAT_NOISE_SDS * math.sqrt(2 / 3) * standard_deviation, 100.0))
-
-
 _Key = tuple[Workload, str]
-
-
-class Repeats:
-    """The repeat noise of everything that was measured on one computer.
-
-    Parameters
-    ----------
-    measured : iterable of Measured
-    """
-
-    def __init__(self, measured: Iterable[Measured]) -> None:
-        by_key: dict[_Key, list[Point]] = defaultdict(list)
-        by_workload: dict[Workload, list[Point]] = defaultdict(list)
-        for one in measured:
-            for key, point in one.points.items():
-                by_key[key].append(point)
-                by_workload[key[0]].append(point)
-        self._of_runner = {key: repeat_noise(points) for key, points in by_key.items()}
-        self._of_serial = {workload: repeat_noise(points) for workload, points in by_workload.items()}
-        self._of_model: dict[tuple[str, str], float] = {}
-        for (workload, runner), noise in self._of_runner.items():
-            if noise is not None:
-                about = (workload.model, runner)
-                self._of_model[about] = max(noise, self._of_model.get(about, noise))
-        self._of_all = repeat_noise(point for points in by_key.values() for point in points)
-
-    def noise(self, key: _Key, quantity: Quantity) -> float | None:
-        """Return the repeat noise of a quantity.
-
-        That of the serial time, which all runners share, comes from all of them. A workload whose speedup was measured
-        in one way only has the largest of the other workloads of its model and runner. None has less than the computer
-        has on the whole: few repetitions may agree by chance.
-        """
-        if quantity == Quantity.SERIAL:
-            own = self._of_serial.get(key[0])
-        else:
-            own = self._of_runner.get(key) or self._of_model.get((key[0].model, key[1]))
-        return None if own is None else max(own, self._of_all or own)
 
 
 def find_steps(measured: Sequence[Measured]) -> list[Step]:
@@ -278,7 +200,8 @@ def compare(
         return None
     ratio = quotient(ends[1], ends[0])
     floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
-    noise = Noise(floor, repeats.noise(key, quantity))
+    repeat = repeats.of_serial(key[0]) if quantity == Quantity.SERIAL else repeats.of_runner(*key)
+    noise = Noise(floor, repeat)
     outcome = judge(ratio, noise)
     if outcome in _OPPOSITE and not _confirmed(before, after, key, quantity, ratio):
         outcome = Outcome.INCONCLUSIVE

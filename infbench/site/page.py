@@ -9,8 +9,9 @@ from math import isinf
 from typing import Any
 
 from infbench.site import words
-from infbench.site.changes import Outcome, Quantity, Repeats, Step, compare
+from infbench.site.changes import Outcome, Quantity, Step, compare
 from infbench.site.points import BASELINE, SUITE_RUNNER, Measured, Point, Workload
+from infbench.site.repeats import Repeats
 from infbench.site.stored import (
     COST_RATIO,
     DISPATCH,
