@@ -91,3 +91,4 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
 def _workers_are_not_spared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `ProcessRunner` hand out what is too little to be worth it: most models of the tests cost next to nothing."""
     monkeypatch.setattr(process, "_HAND_OUT_S", 0.0)
+    monkeypatch.setattr(process, "_WAKE_S", 0.0)

@@ -255,6 +255,15 @@ class TestUse:
             runner.predict(ROWS, batch_size=50)
             assert {*runner.predict(ROWS, batch_size=50)} == {os.getpid()}
 
+    def test_caller_computes_more_alone_while_workers_sleep(self, monkeypatch):
+        monkeypatch.setattr(process, "_WAKE_S", 1.0)
+        with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
+            runner.predict(ROWS, batch_size=50)
+            time.sleep(2 * process._SPIN_S)
+            assert {*runner.predict(ROWS, batch_size=50)} == {os.getpid()}
+            # They are awake for the next call, unless this process is interrupted before it.
+            assert any(len({*runner.predict(ROWS, batch_size=50)}) == 2 for _ in range(20))
+
     def test_collected_runner_ends_its_workers(self, nothing_left_behind):
         runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
         pids = worker_pids(runner)

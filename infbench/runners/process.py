@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import pickle
 import select
@@ -39,9 +40,10 @@ _SPIN_S = 200e-6
 takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
 succession never sleep, and to look for a message never costs much more than to have slept."""
 
-_HAND_OUT_S = 75e-6
-"""What it costs to have batches computed elsewhere: with 2, 4 and 10 batches of a model that only waits, two processes
-were slower than one where half of the batches took 60 us, equal at 70 to 90, and faster at 100."""
+_HAND_OUT_S, _WAKE_S = 75e-6, 400e-6
+"""What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
+batches of a model that only waits, two processes were slower than one where half of the batches took 60 us, equal at 70
+to 90, and faster at 100; and after a pause slower at 300, equal at 400 to 600, and faster at 800."""
 
 
 class ProcessRunner(Runner):
@@ -133,6 +135,7 @@ class ProcessRunner(Runner):
             raise
         self._release = weakref.finalize(self, _release, self._crew, self._rows)
         self._torn = False
+        self._ended_s = -math.inf  # when the last call did
         self._costs_s: dict[str, tuple[float, float]] = {}  # of a batch and of a row, when the method was last called
         self._patience_ms = None if self.timeout is None else self.timeout * 1_000 / 10
         self._watch()
@@ -154,6 +157,7 @@ class ProcessRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         call = Call(method, batches)
+        self._paused = time.perf_counter() - self._ended_s > self._spin_s
         try:
             self._hand_out(call, self._idle_workers(call))
             with self._inner_threads.limited():
@@ -172,6 +176,8 @@ class ProcessRunner(Runner):
             # Ctrl-C may have come in the middle of a message, and the rest of it would be read as the next one.
             self._torn = not isinstance(error, Exception)
             raise
+        finally:
+            self._ended_s = time.perf_counter()
 
     def _idle_workers(self, call: Call) -> list[WorkerHandle]:
         """Return the workers that can take a share now.
@@ -227,7 +233,8 @@ class ProcessRunner(Runner):
         batch_s, row_s = self._costs_s[method]
         batch_s = max(batch_s, row_s * batches.batch_size)
         read_s = READ_S_PER_BYTE * getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
-        return n_batches * batch_s * 2 * batch_s / (2 * batch_s + read_s) < _HAND_OUT_S
+        saved_s: float = n_batches * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+        return saved_s < _HAND_OUT_S + (_WAKE_S if self._paused else 0.0)
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
