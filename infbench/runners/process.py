@@ -157,7 +157,6 @@ class ProcessRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         call = Call(method, batches)
-        self._paused = time.perf_counter() - self._ended_s > self._spin_s
         try:
             self._hand_out(call, self._idle_workers(call))
             with self._inner_threads.limited():
@@ -234,7 +233,8 @@ class ProcessRunner(Runner):
         batch_s = max(batch_s, row_s * batches.batch_size)
         read_s = READ_S_PER_BYTE * getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
         saved_s: float = n_batches * batch_s * 2 * batch_s / (2 * batch_s + read_s)
-        return saved_s < _HAND_OUT_S + (_WAKE_S if self._paused else 0.0)
+        asleep = time.perf_counter() - self._ended_s > self._spin_s
+        return saved_s < _HAND_OUT_S + (_WAKE_S if asleep else 0.0)
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
