@@ -37,6 +37,7 @@ def compare(
     batch_size: int | None = None,
     method: str = "predict",
     repeat: int = 11,
+    least_s: float = 0.0,
     model: str = "",
     data: str = "",
     random_state: int = 0,
@@ -60,6 +61,8 @@ def compare(
         The estimator's method.
     repeat : int, default=11
         Rounds, each a pair. With fewer than 8 the intervals mean little.
+    least_s : float, default=0.0
+        Seconds that the warm rounds take at least, about: there are more than `repeat` of them where calls are short.
     model, data : str
         Labels for the report; `model` defaults to the estimator's class.
     random_state : int, default=0
@@ -110,7 +113,8 @@ def compare(
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
-        serial_s, parallel_s, serial_again_s, *default_threads_s = time_in_turn(passes, repeat, progress)
+        timed_s = time_in_turn(passes, repeat, progress, least_s=least_s)
+        serial_s, parallel_s, serial_again_s, *default_threads_s = timed_s
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < NOTICES_S:
             paused_s = time_after_pauses(passes[:2], repeat)

@@ -20,6 +20,10 @@ _VISITS = 3
 """The rounds of a size are measured in so many parts, all other sizes between them. A machine that is slow for seconds,
 as virtual ones are, would otherwise be all that a size of short calls sees of it."""
 
+_ROUND_S = 0.3
+"""A round takes so long at least; one of short calls, 0.06 s, becomes five. That costs little, and a virtual CPU may
+change its speed every 10 ms: on the machine of docs/peers_noisy.md it took 3.1 and 5.6 ms, by turns, for one loop."""
+
 QUICK_MODELS = ("random_forest", "logistic_regression")
 QUICK_SIZES = ((1_000, 100), (10_000, 1_000))
 
@@ -47,7 +51,7 @@ def measure_peers(
     n_processes : int or None, default=None
         As for `infbench.measure.compare`.
     repeat : int, default=11
-        Rounds of each. They are spread over the time that all sizes take.
+        Rounds of each, five times as many of short calls. They are spread over the time that all sizes take.
     random_state : int, default=0
 
     Yields
@@ -95,6 +99,7 @@ def _measure(
                     n_processes=n_processes,
                     batch_size=batch_size,
                     repeat=n_rounds,
+                    least_s=n_rounds * _ROUND_S,
                     model=model,
                     data="synthetic",
                     random_state=random_state,

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None
+    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None, *, least_s: float = 0.0
 ) -> list[tuple[float, ...]]:
     """Time callables in turn, round after round, warm.
 
@@ -44,6 +44,8 @@ def time_in_turn(
         Rounds. Each begins with the next callable, so that none is always first, or always after the same one.
     progress : callable or None, default=None
         See `infbench.compare`.
+    least_s : float, default=0.0
+        Seconds that all rounds take at least, about: there are more than `repeat` of them where calls are short.
 
     Returns
     -------
@@ -52,6 +54,7 @@ def time_in_turn(
     """
     durations_s: list[list[float]] = [[] for _ in passes]
     estimates_s = [_seconds_per_call(call, 1) for call in passes]
+    repeat = max(repeat, math.ceil(least_s / sum(map(_turn_s, estimates_s))))
     _wait_for_threads()
     if progress is not None:
         progress(0, repeat)
@@ -131,3 +134,8 @@ def _cpu_seconds_of_others() -> float:
 
 def _calls_in_a_turn(estimate_s: float) -> int:
     return max(1, math.ceil(_SAMPLE_S / max(estimate_s, 1e-6)))
+
+
+def _turn_s(estimate_s: float) -> float:
+    """Return what a turn takes, with the calls in it that are not timed."""
+    return max(estimate_s, _SAMPLE_S) * (2 if estimate_s < NOTICES_S else 1)

@@ -34,10 +34,8 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
-    cells = [(c.model, c.runner, c.n_samples, c.batch_size, c.n_processes, c.repeat) for c in comparisons]
-    assert cells == [
-        ("dummy", runner, *size, 2, 3) for runner in ("process", "threads") for size in ((60, 20), (40, 40))
-    ]
+    cells = [(c.model, c.runner, c.n_samples, c.batch_size, c.n_processes) for c in comparisons]
+    assert cells == [("dummy", runner, *size, 2) for runner in ("process", "threads") for size in ((60, 20), (40, 40))]
     assert all(c.machine.inner_threads.get("openblas", 1) == 1 for c in comparisons)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     for comparison in comparisons:
@@ -123,10 +121,8 @@ def test_sizes_take_turns(repeat, visits, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "visits").read_text() == visits
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
-    assert [(c.n_samples, c.repeat, len(c.paused_serial_s)) for c in comparisons] == [
-        (60, repeat, repeat),
-        (40, repeat, repeat),
-    ]
+    assert [(c.n_samples, len(c.paused_serial_s)) for c in comparisons] == [(60, repeat), (40, repeat)]
+    assert all(c.repeat > repeat for c in comparisons)  # a call takes microseconds
 
 
 FAST = replace(PAYS, runner="process", n_samples=1_000, batch_size=100)

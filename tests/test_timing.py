@@ -112,6 +112,21 @@ class TestTurns:
         assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
         assert len(clock.calls) <= 1 + 3 * 10_000
 
+    @pytest.mark.parametrize(
+        ("least_s", "durations_ns", "n_rounds"),
+        [
+            (0.0, (2_000_000, 2_000_000), 3),
+            (0.12, (2_000_000, 2_000_000), 3),
+            (0.5, (2_000_000, 5_000_000), 13),  # two turns of twice 10 ms are a round
+            (0.5, (2_000_000, 50_000_000), 5),  # 20 and 100 ms
+            (0.5, (2_000_000, 10**8), 5),  # 20 and 100 ms: the second is not repeated
+            (0.5, (10**9, 10**9), 3),
+        ],
+    )
+    def test_are_more_where_calls_are_short(self, clock, least_s, durations_ns, n_rounds):
+        passes = [clock.taking(name, duration_ns) for name, duration_ns in zip("ab", durations_ns, strict=True)]
+        assert [len(rounds) for rounds in time_in_turn(passes, 3, least_s=least_s)] == [n_rounds] * 2
+
     def test_are_told_before_the_first_round_and_after_each(self, clock):
         done = []
         pass_ = clock.taking("a", 10**8)
