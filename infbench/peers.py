@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from contextlib import suppress
+from itertools import product
+from multiprocessing.connection import Connection
+from typing import Any
 
 from infbench.errors import InvalidParameterError, MissingDependencyError
 from infbench.results import Comparison, Peer, pooled
@@ -59,16 +62,46 @@ def measure_peers(
     Peer
         By model, then by runner, as soon as it has been measured.
     """
-    for model in models:
-        for runner in runners:
-            # Not a plain Process: runners have processes of their own, which a daemonic one may not have.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, context) as executor:
-                how = partial(_measure, n_processes=n_processes, repeat=repeat, random_state=random_state)
-                try:
-                    yield executor.submit(how, model, runner, tuple(sizes)).result()
-                except BrokenProcessPool:
-                    yield Peer(model, runner, (), "its process died")
+    how = {"n_processes": n_processes, "repeat": repeat, "random_state": random_state}
+    for model, runner in product(models, runners):
+        yield _measure_elsewhere(model, runner, tuple(sizes), how)
+
+
+def _measure_elsewhere(model: str, runner: str, sizes: Sequence[tuple[int, int]], how: dict[str, Any]) -> Peer:
+    """Measure in a new process, which ends with this one, however that ends."""
+    # Not a daemonic process: runners have processes of their own, which a daemonic one may not have.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_send_measured, args=(theirs, model, runner, sizes, how))
+    with ours:
+        process.start()
+        theirs.close()
+        try:
+            measured: Peer = ours.recv()
+        except EOFError:
+            measured = Peer(model, runner, (), "its process died")
+        process.join()
+    return measured
+
+
+def _send_measured(connection: Connection, model: str, runner: str, sizes: Any, how: dict[str, Any]) -> None:
+    signal.signal(signal.SIGINT, _interrupt_once)
+    threading.Thread(target=_interrupt_at_end_of, args=(connection,), daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        connection.send(_measure(model, runner, sizes, **how))
+
+
+def _interrupt_once(*_: Any) -> None:
+    """Handle Ctrl-C, which may come from a terminal and then from the other side, while all is being closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _interrupt_at_end_of(connection: Connection) -> None:
+    """Wait until the other side closes the connection, and do then what Ctrl-C does."""
+    with suppress(EOFError, OSError):
+        connection.recv_bytes()
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _measure(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import geometric_mean
+from subprocess import PIPE
 
+import psutil
 import pytest
 from test_report import PAYS
 
@@ -123,6 +127,30 @@ def test_sizes_take_turns(repeat, visits, tmp_path):
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
     assert [(c.n_samples, len(c.paused_serial_s)) for c in comparisons] == [(60, repeat), (40, repeat)]
     assert all(c.repeat > repeat for c in comparisons)  # a call takes microseconds
+
+
+@pytest.mark.parametrize("runner", ["process", "pool"])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_leaves_no_process(stop, runner, tmp_path):
+    size = ("--size", "20000:100", "--repeat", "1000")
+    command = [sys.executable, "-m", "infbench", "peers", "--model", "random_forest", "--runner", runner, *size]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=PIPE, stderr=PIPE, text=True) as process:
+        deadline_s = time.monotonic() + 60
+        # That which measures, and what its runner started: a signal to this process alone would leave both.
+        while len(children := psutil.Process(process.pid).children(recursive=True)) < 4:
+            assert process.poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        process.send_signal(stop)
+        out, errors = process.communicate()
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert out == ""
+    if stop == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Error: interrupted\n" in errors
+    if runner == "process":  # workers of the other may say by themselves that they were interrupted
+        assert "Traceback" not in errors
 
 
 FAST = replace(PAYS, runner="process", n_samples=1_000, batch_size=100)

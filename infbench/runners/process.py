@@ -17,9 +17,9 @@ from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError
 from infbench.machine import usable_cpus
 from infbench.runners import joint_copy
 from infbench.runners.base import Runner
-from infbench.runners.batches import Batches
+from infbench.runners.batches import Batches, join
 from infbench.runners.call import Call, Held, plan_shares
-from infbench.runners.caller_memory import READ_S_PER_BYTE
+from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
@@ -40,7 +40,7 @@ _SPIN_S = 200e-6
 takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
 succession never sleep, and to look for a message never costs much more than to have slept."""
 
-_HAND_OUT_S, _WAKE_S = 75e-6, 400e-6
+_HAND_OUT_S, _WAKE_S = 90e-6, 400e-6
 """What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
 batches of a model that only waits, two processes were slower than one where half of the batches took 60 us, equal at 70
 to 90, and faster at 100; and after a pause slower at 300, equal at 400 to 600, and faster at 800."""
@@ -156,15 +156,30 @@ class ProcessRunner(Runner):
         self._by_fd = {worker.connection.fileno(): worker for worker in self._crew.workers}
 
     def _run(self, method: str, batches: Batches) -> Any:
+        try:
+            if self._is_too_little(method, batches):
+                return self._run_alone(method, batches)
+            return self._run_shared(method, batches)
+        finally:
+            self._ended_s = time.perf_counter()
+
+    def _run_alone(self, method: str, batches: Batches) -> Any:
+        compute = getattr(self.estimator, method)
+        with self._inner_threads.limited():
+            began_s = time.perf_counter()
+            answers = [compute(batch) for batch in batches]
+            self._note_costs(method, batches, len(batches), time.perf_counter() - began_s)
+        return join(answers)
+
+    def _run_shared(self, method: str, batches: Batches) -> Any:
         call = Call(method, batches)
         try:
             self._hand_out(call, self._idle_workers(call))
             with self._inner_threads.limited():
                 began_s = time.perf_counter()
                 self._compute(call, 0, call.n_own)
-                own_s = time.perf_counter() - began_s
                 if not call.errors:
-                    self._costs_s[method] = own_s / call.n_own, own_s / batches.rows(0, call.n_own)[1]
+                    self._note_costs(method, batches, call.n_own, time.perf_counter() - began_s)
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
@@ -175,8 +190,30 @@ class ProcessRunner(Runner):
             # Ctrl-C may have come in the middle of a message, and the rest of it would be read as the next one.
             self._torn = not isinstance(error, Exception)
             raise
-        finally:
-            self._ended_s = time.perf_counter()
+
+    def _note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
+        """Keep what the caller took for the first batches."""
+        self._costs_s[method] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
+
+    def _is_too_little(self, method: str, batches: Batches) -> bool:
+        """Tell whether to share the batches out costs more time than it saves, going by the last call.
+
+        It would save the time of those that are given away, if a worker had nothing to read. As it has, it takes longer
+        for a batch than the caller, who takes some of them over, and so less is saved.
+        """
+        shares = plan_shares(len(batches), self.n_processes)
+        if not shares:
+            return True
+        if not self.takes_over or method not in self._costs_s:
+            return False
+        n_given_away = len(batches) - shares[0][0]
+        batch_s, row_s = self._costs_s[method]
+        batch_s = max(batch_s, row_s * batches.batch_size)
+        n_bytes = getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
+        read_s = READ_S + READ_S_PER_BYTE * n_bytes
+        saved_s: float = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+        asleep = time.perf_counter() - self._ended_s > self._spin_s
+        return saved_s < _HAND_OUT_S + (_WAKE_S if asleep else 0.0)
 
     def _idle_workers(self, call: Call) -> list[WorkerHandle]:
         """Return the workers that can take a share now.
@@ -199,8 +236,8 @@ class ProcessRunner(Runner):
         """Give each of the workers its share."""
         batches = call.batches
         shares = plan_shares(len(batches), 1 + len(workers))
-        if not shares or (self.takes_over and self._is_too_little(batches, call.method, len(batches) - shares[0][0])):
-            return
+        if not shares:
+            return  # all workers are still at what the last call had no need to wait for
         self._crew.keep_off_this_cpu()
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
@@ -220,21 +257,6 @@ class ProcessRunner(Runner):
             self._send(held)
         for _ in itertools.zip_longest(*copies):  # a piece for each worker in turn
             pass
-
-    def _is_too_little(self, batches: Batches, method: str, n_batches: int) -> bool:
-        """Tell whether to hand so many batches out costs more time than it saves, going by the last call.
-
-        Where there is nothing to read it saves the time that they take. Otherwise a worker takes longer for a batch
-        than the caller, who takes some of them over, and so less is saved.
-        """
-        if method not in self._costs_s:
-            return False
-        batch_s, row_s = self._costs_s[method]
-        batch_s = max(batch_s, row_s * batches.batch_size)
-        read_s = READ_S_PER_BYTE * getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
-        saved_s: float = n_batches * batch_s * 2 * batch_s / (2 * batch_s + read_s)
-        asleep = time.perf_counter() - self._ended_s > self._spin_s
-        return saved_s < _HAND_OUT_S + (_WAKE_S if asleep else 0.0)
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""

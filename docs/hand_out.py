@@ -1,0 +1,71 @@
+"""Show from which work on it pays `ProcessRunner` to have half of it computed by another process.
+
+    python docs/hand_out.py
+
+A model that only waits, and one that answers the same to all rows, in batches of 100 rows, by turns in one process and
+in two, which share every call whatever it costs: calls that follow each other, and calls after a pause, when the worker
+sleeps.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from itertools import product
+from statistics import median
+from typing import Any
+
+import infbench
+from infbench.stats import ratio_estimate
+from infbench.timing import time_after_pauses, time_in_turn
+
+BATCH_SIZE = 100
+ROUNDS = 40
+WAITING = {"warm": (50, 60, 70, 80, 90, 100, 120, 150), "after a pause": (300, 400, 500, 600, 800, 1_000)}
+"""What half of the batches take, in microseconds."""
+ANSWERING = {"warm": (6, 8, 10, 12, 16, 20), "after a pause": (30, 40, 50, 60, 80)}
+"""How many batches there are."""
+TIMED = {"warm": time_in_turn, "after a pause": time_after_pauses}
+
+
+class Waits:
+    """Answers after a while, in which it uses its CPU."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def predict(self, X: Any) -> Any:
+        """Return the first column."""
+        end_s = time.perf_counter() + self.seconds
+        while time.perf_counter() < end_s:
+            pass
+        return X[:, 0]
+
+
+def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
+    """Print what two processes gain."""
+    X = infbench.make_data(n_samples=n_batches * BATCH_SIZE, random_state=0)
+    with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:
+        two.takes_over = False
+        two.predict(X, batch_size=BATCH_SIZE)
+        calls = [partial(runner.predict, X, batch_size=BATCH_SIZE) for runner in (one, two)]
+        one_s, two_s = TIMED[when](calls, ROUNDS)
+    speedup = ratio_estimate(one_s, two_s)
+    print(
+        f"{when}, {name}, {n_batches} batches, half of them {median(one_s) / 2 * 1e6:.0f} us: "
+        f"speedup {speedup.value:.2f} [{speedup.low:.2f}, {speedup.high:.2f}]",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Print a line for each model, number of batches and time that half of them takes."""
+    for when in TIMED:
+        for n_batches, half_us in product((2, 4, 10), WAITING[when]):
+            show(when, "waits", Waits(half_us * 2e-6 / n_batches), n_batches)
+        for n_batches in ANSWERING[when]:
+            show(when, "answers", infbench.make_model("dummy"), n_batches)
+
+
+if __name__ == "__main__":
+    main()
