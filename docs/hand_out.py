@@ -42,6 +42,12 @@ class Waits:
         return X[:, 0]
 
 
+def compute(estimator: Any, X: Any) -> None:
+    """Do what has to be done, with no runner around it."""
+    for first in range(0, len(X), BATCH_SIZE):
+        estimator.predict(X[first : first + BATCH_SIZE])
+
+
 def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
     """Print what two processes gain."""
     X = infbench.make_data(n_samples=n_batches * BATCH_SIZE, random_state=0)
@@ -49,17 +55,29 @@ def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
         two.takes_over = False
         two.predict(X, batch_size=BATCH_SIZE)
         calls = [partial(runner.predict, X, batch_size=BATCH_SIZE) for runner in (one, two)]
-        one_s, two_s = TIMED[when](calls, ROUNDS)
+        bare_s, one_s, two_s = TIMED[when]([partial(compute, estimator, X), *calls], ROUNDS)
     speedup = ratio_estimate(one_s, two_s)
     print(
-        f"{when}, {name}, {n_batches} batches, half of them {median(one_s) / 2 * 1e6:.0f} us: "
+        f"{when}, {name}, {n_batches} batches, half of them {median(bare_s) / 2 * 1e6:.0f} us: "
         f"speedup {speedup.value:.2f} [{speedup.low:.2f}, {speedup.high:.2f}]",
         flush=True,
     )
 
 
+def show_alone() -> None:
+    """Print what a call that is not shared takes more than with the serial runner."""
+    X, estimator = infbench.make_data(n_samples=2 * BATCH_SIZE, random_state=0), Waits(10e-6)
+    with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:
+        two.predict(X, batch_size=BATCH_SIZE)  # from now on it knows the cost
+        one_s, two_s = time_in_turn(
+            [partial(runner.predict, X, batch_size=BATCH_SIZE) for runner in (one, two)], ROUNDS
+        )
+    print(f"warm, waits, 2 batches that are not shared: {(median(two_s) - median(one_s)) * 1e6:.0f} us more")
+
+
 def main() -> None:
     """Print a line for each model, number of batches and time that half of them takes."""
+    show_alone()
     for when in TIMED:
         for n_batches, half_us in product((2, 4, 10), WAITING[when]):
             show(when, "waits", Waits(half_us * 2e-6 / n_batches), n_batches)
