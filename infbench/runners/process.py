@@ -44,7 +44,7 @@ _HAND_OUT_S, _WAKE_S = 90e-6, 400e-6
 """What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
 batches of a model that only waits, two processes were slower than one where half of the batches took 85 us, equal at 95
 to 110, and faster at 125 (and who computes them alone takes 10 us more than the serial runner); after a pause slower at
-400, equal at 500, and faster at 600 to 800: see docs/hand_out.py."""
+330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
 
 
 class ProcessRunner(Runner):
