@@ -123,7 +123,7 @@ def compare(
     "--size", "sizes", multiple=True, metavar="N_SAMPLES:BATCH_SIZE", help="May be given several times. [default: five]"
 )
 @_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
-@_number_option("--repeat", help="Rounds of alternating runs. [default: 11]")
+@_number_option("--repeat", help="Rounds of alternating runs, more where they are short. [default: 11]")
 @_number_option("--seed", default="0", show_default=True, help="Seed of the data and the models.")
 @click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
 @click.option("--csv", "csv_file", type=click.Path(), help="Write a row of plain numbers for each cell there.")

@@ -9,6 +9,7 @@ What is timed so is warm. What a call takes after a pause is timed apart.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ import numpy as np
 
 from infbench.answers import check_same_answer
 from infbench.checks import check_positive_int
+from infbench.errors import InvalidParameterError
 from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
@@ -94,6 +96,8 @@ def compare(
     check_comparable(
         estimator, X, runner=runner, n_processes=n_processes, batch_size=batch_size, method=method, repeat=repeat
     )
+    if not 0 <= least_s < math.inf:
+        raise InvalidParameterError(f"least_s must be a number of seconds from 0 on, got {least_s!r}")
     machine = describe_machine()
     n_samples = check_rows(X, estimator)
     candidate = make_runner(runner, estimator, n_processes=n_processes)

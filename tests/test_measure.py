@@ -150,6 +150,13 @@ class TestRefusals:
         with pytest.raises(error, match=message):
             check_comparable(never_sent(), **right | wrong)
 
+    @pytest.mark.parametrize("least_s", [-0.1, float("inf"), float("nan")])
+    def test_seconds_that_nobody_can_measure_for(self, least_s):
+        with pytest.raises(
+            InvalidParameterError, match=f"least_s must be a number of seconds from 0 on, got {least_s}"
+        ):
+            compare(never_sent(), X, least_s=least_s)
+
     def test_estimator_that_is_not_fitted(self):
         from sklearn.exceptions import NotFittedError
         from sklearn.linear_model import LogisticRegression
