@@ -25,7 +25,7 @@ as virtual ones are, would otherwise be all that a size of short calls sees of i
 
 _ROUND_S = 0.3
 """A round takes so long at least; one of short calls, 0.06 s, becomes five. That costs little, and a virtual CPU may
-change its speed every 10 ms: on the machine of docs/peers.md it took 3.1 and 5.6 ms, by turns, for one loop."""
+change its speed as often as the calls take turns."""
 
 QUICK_MODELS = ("random_forest", "logistic_regression")
 QUICK_SIZES = ((1_000, 100), (10_000, 1_000))

@@ -40,6 +40,7 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
     cells = [(c.model, c.runner, c.n_samples, c.batch_size, c.n_processes) for c in comparisons]
     assert cells == [("dummy", runner, *size, 2) for runner in ("process", "threads") for size in ((60, 20), (40, 40))]
+    assert all(c.repeat >= 3 for c in comparisons)
     assert all(c.machine.inner_threads.get("openblas", 1) == 1 for c in comparisons)
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     for comparison in comparisons:
