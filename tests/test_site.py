@@ -29,7 +29,7 @@ from infbench.models import make_model
 from infbench.site import page, points, publisher, raw, stock, stored, words
 from infbench.site.changes import find_steps
 from infbench.site.points import Measured, Point, Workload, points_of
-from infbench.site.stored import COST_RATIO, LATENCY, MEMORY, SCALING, SIZES, START_UP, THROUGHPUT, load_runs
+from infbench.site.stored import COST_RATIO, DISPATCH, LATENCY, MEMORY, SCALING, SIZES, START_UP, THROUGHPUT, load_runs
 from infbench.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
@@ -204,6 +204,44 @@ def test_verdict(measured, answer, start, says):
     assert says in found.text
 
 
+def test_where_it_breaks_even_is_told_only_where_fewer_rows_were_measured():
+    found = words.verdict("process", 2, 1_000, {8_000: point(1.5, 1.4, 1.6), 64_000: point(1.9, 1.8, 2.0)})
+    assert (found.start, found.fewest, found.best) == (8_000, 8_000, 64_000)
+    assert "wins with every number of rows measured, 8,000 and more, and is up to 1.90" in found.text
+
+
+@pytest.mark.parametrize(
+    ("measured", "judged"),
+    [
+        (point(1.5, 1.4, 1.6), "it wins"),
+        (point(0.6, 0.5, 0.7), "it loses"),
+        (point(1.0, 0.9, 1.1), "inconclusive"),
+        (point(1.5, 1.4, 1.6, paired=False), "not judged"),
+    ],
+)
+def test_rows_that_the_verdict_does_not_quote_have_a_sentence_of_their_own(measured, judged):
+    told = words.of_size(1_000, measured)
+    assert told.startswith(f"With the 1,000 rows chosen: {measured.speedup.value:.2f} times as fast")
+    assert told.endswith(f"), {judged}.")
+
+
+def test_neighbours_without_steps_are_not_called_missing(tmp_path):
+    alone, unpaired, apart = (tmp_path / name for name in ("alone", "unpaired", "apart"))
+    write_result(alone, paired("forest", 0.1, 0.06), versions=versions_of("1.9.1"), commit=COMMITS[0], date=1)
+    for position, release in enumerate(RELEASES[:2]):
+        figures = paired("forest", 0.1, 0.06)
+        times = {THROUGHPUT: figures[THROUGHPUT]}
+        write_result(unpaired, times, versions=versions_of(release), commit=COMMITS[0], date=1)
+        write_result(apart, figures, versions=versions_of(release), commit=COMMITS[position], date=position)
+    for directory, says in (
+        (alone, "There is no other release to compare with."),
+        (unpaired, "No step between these releases is judged: the speedup was not measured in pairs."),
+        (apart, "No step between these releases is judged: they have no figures of the same commit."),
+    ):
+        (entry,) = build(directory).parts["model-0-0"]["combinations"]
+        assert entry["say_releases"].startswith(says)
+
+
 def test_efficiency_that_is_told_was_measured_in_pairs():
     alone, in_pairs = point(9.0, 8.0, 10.0, paired=False), point(1.6, 1.5, 1.7)
     told = words.batches({(1, 1): alone, (8_000, 1_000): in_pairs}, 2)
@@ -262,7 +300,23 @@ def test_a_set_is_named_by_what_sets_it_apart(tmp_path):
     for numpy in ("2.3.5", "2.4.6"):
         versions = versions_of("1.9.1") | {"numpy": numpy}
         write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions, commit=COMMITS[0], date=1)
-    assert [one["label"] for one in build(tmp_path).catalog["sets"]] == ["1.9.1, numpy 2.3.5", "1.9.1, numpy 2.4.6"]
+    older = {"versions": versions_of("1.8.0"), "commit": COMMITS[0], "date": 1}
+    write_result(tmp_path, paired("forest", 0.3, 0.06), **older)
+    built = build(tmp_path)
+    assert [one["label"] for one in built.catalog["sets"]] == ["1.8.0", "1.9.1, numpy 2.3.5", "1.9.1, numpy 2.4.6"]
+    (entry,) = built.parts["model-0-0"]["combinations"]
+    assert "serial time 3.00 times faster with 1.9.1, numpy 2.3.5" in entry["say_releases"]
+    assert "0 worse and 1 better with 1.9.1, numpy 2.3.5." in built.parts["changes-0"]["say"]
+
+
+def test_a_machine_without_times_and_speedups_is_in_the_raw_data_only(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    given = {"versions": versions_of("1.9.1"), "commit": COMMITS[0], "date": 1}
+    write_result(tmp_path, {DISPATCH: {("process",): spread(2e-4)}}, machine="a laptop", **given)
+    built = build(tmp_path)
+    assert [one["name"] for one in built.catalog["computers"]] == ["alpha (2 × a CPU)", "alpha (4 × a CPU)"]
+    assert all(one["models"] for one in built.catalog["computers"])
+    assert "a laptop" in raw.figures_table(load_runs(tmp_path)).to_csv()
 
 
 def test_same_name_with_other_cpus_is_told_apart(tmp_path):
@@ -296,13 +350,31 @@ def test_everything_on_the_page_is_plain_json(tmp_path):
     write_result(tmp_path, few, machine="beta", versions=versions_of("1.9.1"), commit=COMMITS[0], date=1)
     built = build(tmp_path)
     json.dumps([built.catalog, built.parts], allow_nan=False)
-    tables = [raw.figures_table(load_runs(tmp_path)), raw.steps_table(find_steps(load(tmp_path)))]
+    measured = load(tmp_path)
+    tables = [
+        raw.figures_table(load_runs(tmp_path)),
+        raw.speedups_table(measured),
+        raw.steps_table(find_steps(measured)),
+    ]
     for table in tables:
         assert table.rows
         content = json.loads(table.to_json())
         assert content["columns"] == list(table.columns)
         as_text = [["" if value is None else str(value) for value in row] for row in content["rows"]]
         assert list(csv.reader(io.StringIO(table.to_csv())))[1:] == as_text
+
+
+def test_table_of_speedups_holds_what_the_page_says(tmp_path):
+    write_golden(tmp_path, COMMITS)
+    table = raw.speedups_table(load(tmp_path))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    at = {"model": "forest", "n_samples": 1_000, "batch_size": 1_000, "runner": "process", "num_cpu": "2"}
+    (row,) = [row for row in rows if {key: row[key] for key in at} == at]
+    assert row["speedup"] == pytest.approx(0.4)
+    assert row["speedup_low"] < 0.4 < row["speedup_high"]
+    assert row["efficiency"] == pytest.approx(0.2)
+    assert (row["serial_s"], row["paired"], row["wins"]) == (None, True, False)
+    assert {row["wins"] for row in rows} == {True, False, None}
 
 
 # The publisher

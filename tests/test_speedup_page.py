@@ -391,6 +391,76 @@ def test_choice_lives_in_the_address(golden, visit):
     assert "boosting" in page.inner_text("#verdict .answer")
 
 
+def test_links_lead_to_what_they_show_and_focus_stays_where_it_is(golden, visit):
+    root, _ = golden
+    choice = {"machine": "alpha (2 × a CPU)", "model": "forest", "runner": "pool", "libraries": "1.9.1"}
+    page = visit(at(root / "html" / "speedup"), **choice)
+    focused = "document.activeElement.id"
+    before = page.url
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "verdict"
+    assert page.url == before
+    page.evaluate("location.hash = 'releases'")  # a place on the page, and no choice
+    settle(page, "true")
+    assert page.input_value("#choice-runner") == "pool"
+    for kind, section in (("1.7.2 → 1.8.0", "releases"), ("the code of this project", "commits")):
+        page.locator("#changes tbody tr", has_text=kind).first.locator("a").click()
+        settle(page, f"{focused} === '{section}'")
+        top = page.evaluate(f"document.getElementById('{section}').getBoundingClientRect().top")
+        assert 0 <= top < 900
+    page.focus("#choice-show")
+    page.select_option("#choice-show", "worse")
+    settle(page)
+    assert page.evaluate(focused) == "choice-show"
+    assert {row[1].split("\n")[0] for row in table(page, "changes")} == {"▼ worse"}
+    page.select_option("#choice-show", "changes")
+    page.select_option("#choice-of", "boosting")
+    settle(page)
+    assert {row[0].split(":")[0] for row in table(page, "changes")} == {"boosting"}
+    assert "of=boosting" in page.url
+
+
+def test_an_older_tab_does_not_show_a_newer_edition(tmp_path, visit):
+    def publish(*models):
+        results = tmp_path / "-".join(models)
+        for position, model in enumerate(models):
+            figures = paired(model, 0.1, 0.06)
+            write_result(results, figures, versions=versions_of(RELEASES[position]), commit="a" * 40, date=1)
+        publisher.write_page(tmp_path / "speedup", load_runs(results), project="small", subjects={})
+
+    publish("aaa", "bbb")
+    page = visit(at(tmp_path / "speedup"), model="aaa")
+    publish("aaa", "aab", "bbb")
+    page.select_option("#choice-model", "bbb")
+    settle(page, "document.getElementById('status').textContent !== ''")
+    assert "this page was published anew, reload it" in page.inner_text("#status")
+    page.reload()
+    settle(page)
+    assert "bbb" in page.inner_text("#verdict .answer")
+
+
+def test_a_release_set_is_found_by_what_it_was_called_when_it_was_the_only_one(tmp_path, visit):
+    for joblib in ("1.5.3", "1.6.0"):
+        versions = versions_of("1.8.0") | {"joblib": joblib}
+        write_result(tmp_path / "results", paired("forest", 0.1, 0.06), versions=versions, commit="a" * 40, date=1)
+    write_result(
+        tmp_path / "results", paired("forest", 0.1, 0.06), versions=versions_of("1.9.1"), commit="a" * 40, date=1
+    )
+    publisher.write_page(tmp_path / "speedup", load_runs(tmp_path / "results"), project="small", subjects={})
+    page = visit(at(tmp_path / "speedup"), libraries="1.8.0")
+    assert page.input_value("#choice-libraries") == "1.8.0, joblib 1.6.0"
+    assert "There is no release set “1.8.0” here." in page.inner_text("#status")
+
+
+def test_times_that_were_not_measured_are_no_empty_chart(golden, visit):
+    root, _ = golden
+    page = visit(at(root / "html" / "speedup"), model="forest", libraries="1.9.1", rows="64000", runner="process")
+    assert page.input_value("#choice-rows") == "64000"
+    assert page.locator("#releases .axis").all_text_contents() == ["Speedup"]
+    assert "no times" in page.inner_text("#releases .note")
+
+
 def test_what_does_not_exist_or_was_not_measured_is_said(golden, visit):
     root, _ = golden
     address = at(root / "html" / "speedup")

@@ -89,7 +89,7 @@ class Step:
     noise : Noise
     outcome : Outcome
     meaning : Meaning
-        ``NEITHER`` for what is no change, and for a speedup that moved only because the serial time did.
+        ``NEITHER`` for what is no change, and for a speedup that moved because the serial time did, as far as is known.
     reason : str
         What moved a speedup, in words; empty for all else.
     """
@@ -332,5 +332,5 @@ def _meaning_of_speedup(outcome: Outcome, serial: Outcome | None, parallel: Outc
             return Meaning.NEITHER, f"only because {one}"
         if parallel == outcome:
             return Meaning.NEITHER, f"only because {one} by more than several did"
-        return meaning, f"{one}; what several did is inconclusive"
+        return Meaning.NEITHER, f"{one}; what several did is inconclusive"
     return meaning, "neither time alone moved beyond its noise"

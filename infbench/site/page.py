@@ -70,10 +70,13 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
     -------
     Page
     """
+    measured = [one for one in measured if one.points]  # what has no time and no speedup is in the raw data only
     sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
+    labels = dict(zip(sets, _labels(sets), strict=True))
     commits = list({one.run.commit: one.run for one in measured}.values())
     index = _Index(
         sets={release_set: position for position, release_set in enumerate(sets)},
+        labels=labels,
         commits={run.commit: position for position, run in enumerate(commits)},
     )
     computers, parts = [], {}
@@ -100,10 +103,7 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
         computers.append(entry)
     catalog = {
         "computers": computers,
-        "sets": [
-            {"label": label, "versions": dict(release_set.versions)}
-            for label, release_set in zip(_labels(sets), sets, strict=True)
-        ],
+        "sets": [{"label": label, "versions": dict(release_set.versions)} for release_set, label in labels.items()],
         "commits": [{"hash": run.commit, "date": run.date, "subject": subjects.get(run.commit, "")} for run in commits],
     }
     return Page(catalog, parts)
@@ -111,9 +111,10 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
 
 @dataclass(frozen=True)
 class _Index:
-    """Where a release set or a commit stands in the catalog."""
+    """Where a release set or a commit stands in the catalog, and what it calls a release set."""
 
     sets: dict[ReleaseSet, int]
+    labels: dict[ReleaseSet, str]
     commits: dict[str, int]
 
 
@@ -178,12 +179,12 @@ class _View:
         if not points:
             return at
         found = words.verdict(runner, workload.n_processes, workload.batch_size, points)
-        # As the verdict: what was not measured in pairs decides nothing.
-        judged = [point for point in points.values() if point.paired] or list(points.values())
-        speedup = max((point.speedup for point in judged if point.speedup), key=lambda one: one.value)
+        speedup = points[found.best].speedup
+        assert speedup is not None
         return at | {
             "answer": found.answer,
             "start": found.start,
+            "fewest": found.fewest,
             "speedup": _flat(speedup),
             "efficiency": _rounded(speedup.value / workload.n_processes),
         }
@@ -202,14 +203,18 @@ class _View:
             ):
                 by_set[one.run.release_set] = position
         ordered = sorted(by_set, key=lambda release_set: release_set.order)
-        missing = [release_set.label for release_set in self._points if release_set not in by_set]
-        say = [words.changes_sentence(steps["release"], "release")]
+        missing = [label for one, label in self._index.labels.items() if one in self._points and one not in by_set]
+        paired = any(one.points[key].paired for one in members)
+        labels = self._index.labels
+        say = [words.changes_sentence(steps["release"], "release", labels, n_shown=len(ordered), paired=paired)]
         if missing:
             say.append(f"Not measured with {words.listed(missing)}.")
         of_commits = {}
         for release_set in ordered:
             of_set = [step for step in steps["commit"] if step.release_sets[1] == release_set]
-            of_commits[self._index.sets[release_set]] = words.changes_sentence(of_set, "commit")
+            n_shown = sum(one.run.release_set == release_set for one in members)
+            told = words.changes_sentence(of_set, "commit", labels, n_shown=n_shown, paired=paired)
+            of_commits[self._index.sets[release_set]] = told
         return {
             "rows": workload.n_samples,
             "batch": workload.batch_size,
@@ -261,6 +266,11 @@ class _View:
                 "set": self._index.sets[release_set],
                 "answer": found.answer,
                 "text": found.text,
+                "of_rows": {
+                    n_samples: words.of_size(n_samples, point)
+                    for n_samples, point in points.items()
+                    if n_samples != found.best
+                },
                 "since": text,
             }
 
@@ -278,11 +288,13 @@ class _View:
             return ""
         ends = before[common[-1].run.commit], common[-1]
         steps = [compare(*ends, key, quantity, self._repeats) for quantity in Quantity]
-        told = words.since([step for step in steps if step is not None], f"scikit-learn {oldest.label}")
+        labels = self._index.labels
+        release = f"scikit-learn {labels[oldest]}"
+        told = words.since([step for step in steps if step is not None], release, key[0].n_samples)
         changes = [step for step in self._told_steps(key)["release"] if step.is_change]
         changes = [step for step in changes if step.release_sets[1].order <= release_set.order]
         if changes:
-            told += f" The largest step between neighbours came with {words.end_of(changes[0])}: "
+            told += f" The largest step between neighbours came with {words.end_of(changes[0], labels)}: "
             told += f"{words.outcome_of(changes[0])}."
         return told
 
@@ -414,7 +426,7 @@ def _changes(index: _Index, steps: Sequence[Step]) -> Json:
         "changes": [_step(index, step) for step in changes],
         "inconclusive": [_step(index, step) for step in unclear[:_MAX_INCONCLUSIVE]],
         "n_inconclusive": len(unclear),
-        "say": words.summary(steps),
+        "say": words.summary(steps, index.labels),
     }
 
 

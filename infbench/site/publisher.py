@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from infbench.errors import InfbenchError
 from infbench.site.changes import find_steps
 from infbench.site.page import build_page
 from infbench.site.points import Measured, points_of
-from infbench.site.raw import figures_table, steps_table
+from infbench.site.raw import figures_table, speedups_table, steps_table
 from infbench.site.stock import take_along
 from infbench.site.stored import Run, load_runs
 
@@ -73,24 +74,26 @@ def write_page(directory: Path, runs: Sequence[Run], *, project: str, subjects: 
     steps = find_steps(measured)
     page = build_page(measured, steps, subjects)
     (directory / "data").mkdir(parents=True, exist_ok=True)
+    edition = sha256(json.dumps([page.catalog, page.parts], sort_keys=True).encode()).hexdigest()[:16]
     template = Environment(autoescape=True).from_string((_TEMPLATES / "index.html").read_text(encoding="utf-8"))
     texts = {
-        "index.html": template.render(project=project, catalog=page.catalog) + "\n",
+        "index.html": template.render(project=project, catalog=page.catalog, edition=edition) + "\n",
         **{
             name: (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("charts.js", "speedup.js", "speedup.css")
         },
-        **{f"data/{name}.js": _as_script(name, part) for name, part in page.parts.items()},
+        **{f"data/{name}.js": _as_script(name, edition, part) for name, part in page.parts.items()},
     }
-    for name, table in (("figures", figures_table(runs)), ("changes", steps_table(steps))):
+    tables = {"figures": figures_table(runs), "speedups": speedups_table(measured), "changes": steps_table(steps)}
+    for name, table in tables.items():
         texts |= {f"{name}.csv": table.to_csv(), f"{name}.json": table.to_json()}
     for name, text in texts.items():
         (directory / name).write_text(text, encoding="utf-8")
 
 
-def _as_script(name: str, part: dict[str, Any]) -> str:
+def _as_script(name: str, edition: str, part: dict[str, Any]) -> str:
     """Return a part as a script that hands it over: what is opened as a file may load scripts, but not fetch."""
     content = json.dumps(part, separators=(",", ":"), allow_nan=False)
-    return f"infbenchPart({json.dumps(name)},{content});\n"
+    return f"infbenchPart({json.dumps(name)},{json.dumps(edition)},{content});\n"
 
 
 def add_nav_entry(index: Path) -> None:

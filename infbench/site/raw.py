@@ -11,7 +11,9 @@ from math import isinf
 from typing import Any
 
 from infbench.site.changes import Step
+from infbench.site.points import Measured, Workload
 from infbench.site.stored import LIBRARIES, PARAMETERS, Computer, Run
+from infbench.site.words import wins
 from infbench.stats import Estimate
 
 
@@ -59,6 +61,36 @@ def figures_table(runs: Iterable[Run]) -> Table:
     return Table((*columns, "value", "low", "high", "n_recorded"), rows)
 
 
+def speedups_table(measured: Iterable[Measured]) -> Table:
+    """Return what every runner gained in every run, a row each: the figures that the page shows.
+
+    `wins` tells whether it is faster than one process, and is empty where that is inconclusive.
+
+    Parameters
+    ----------
+    measured : iterable of Measured
+    """
+    names = ("serial_s", "parallel_s", "speedup", "noise_floor")
+    columns = (
+        *_COMPUTER,
+        *_VERSIONS,
+        *("commit", "commit_date_ms"),
+        *(*Workload._fields, "runner"),
+        *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
+        *("efficiency", "paired", "wins"),
+    )
+    rows = []
+    for one in measured:
+        run, versions = one.run, dict(one.run.release_set.versions)
+        of_run = (*_of_computer(run.computer), *(versions.get(name) for name in _VERSIONS), run.commit, run.date)
+        for (workload, runner), point in one.points.items():
+            estimates = (point.serial, point.parallel, point.speedup, point.noise_floor)
+            values = [value for estimate in estimates for value in _flat(estimate)]
+            efficiency = point.efficiency(workload.n_processes)
+            rows.append((*of_run, *workload, runner, *values, efficiency, point.paired, wins(point)))
+    return Table(columns, rows)
+
+
 def steps_table(steps: Sequence[Step]) -> Table:
     """Return every step between neighbours, a row each, whether it is a change or not.
 
@@ -103,6 +135,8 @@ def _of_computer(computer: Computer) -> tuple[str, ...]:
     return computer.name, computer.cpu, computer.n_cpus, computer.architecture
 
 
-def _flat(estimate: Estimate) -> tuple[float | None, ...]:
+def _flat(estimate: Estimate | None) -> tuple[float | None, ...]:
+    if estimate is None:
+        return None, None, None
     known = estimate.low > 0 and not isinf(estimate.high)
     return (estimate.value, estimate.low, estimate.high) if known else (estimate.value, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -10,6 +11,7 @@ from math import isinf, sqrt
 
 from infbench.site.changes import Meaning, Outcome, Quantity, Step
 from infbench.site.points import Point
+from infbench.site.stored import ReleaseSet
 from infbench.stats import MIN_COUNTS, Estimate, ScalingLaw, break_even
 from infbench.tables import format_duration
 
@@ -34,11 +36,17 @@ class Verdict:
         The figures, in a sentence.
     start : int or None
         Rows from which it pays.
+    fewest : int
+        The fewest rows that were judged. Where it pays from these on, it may do so from fewer.
+    best : int
+        Rows whose speedup the text quotes.
     """
 
     answer: Answer
     text: str
     start: int | None
+    fewest: int
+    best: int
 
 
 def number(count: int) -> str:
@@ -122,7 +130,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     if start is not None:
         text = f"{only}{who} wins: it is {gain} ({evidence})."
         if not alone:
-            range_ = f"{in_batches} wins from {_rows(start)} on{_not_below(start, outcomes)}"
+            range_ = f"{in_batches} wins {_from(start, outcomes)}"
             text = f"{range_}, and is up to {gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.IN_PART:
         winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
@@ -138,7 +146,24 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
         text = f"{subject} is {gain} ({evidence}): that does not stand out of the noise."
     else:
         text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
-    return Verdict(answer, text, start)
+    return Verdict(answer, text, start, min(judged), best)
+
+
+def of_size(n_samples: int, point: Point) -> str:
+    """Say how a runner does with a number of rows that is not the one its verdict quotes.
+
+    Parameters
+    ----------
+    n_samples : int
+    point : Point
+        It has a speedup.
+    """
+    speedup = _speedup(point)
+    judged = {True: "it wins", False: "it loses", None: "inconclusive"}[wins(point)] if point.paired else "not judged"
+    return (
+        f"With the {_rows(n_samples)} chosen: {two_places(speedup.value)} times as fast as one process "
+        f"({interval(speedup)}{_floor(point)}), {judged}."
+    )
 
 
 def _rows(count: int) -> str:
@@ -156,11 +181,11 @@ def _floor(point: Point) -> str:
     return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}"
 
 
-def _not_below(start: int, outcomes: Mapping[int, bool | None]) -> str:
+def _from(start: int, outcomes: Mapping[int, bool | None]) -> str:
     below = max((n_samples for n_samples in outcomes if n_samples < start), default=None)
-    if below is None:
-        return ""
-    return f" ({'it loses' if outcomes[below] is False else 'inconclusive'} with {number(below)})"
+    if below is None:  # where it breaks even, nobody knows
+        return f"with every number of rows measured, {number(start)} and more"
+    return f"from {_rows(start)} on ({'it loses' if outcomes[below] is False else 'inconclusive'} with {number(below)})"
 
 
 def factor(step: Step) -> str:
@@ -179,7 +204,7 @@ def outcome_of(step: Step) -> str:
     return f"{step.quantity} {step.outcome}"
 
 
-def since(steps: Sequence[Step], release: str) -> str:
+def since(steps: Sequence[Step], release: str, n_samples: int) -> str:
     """Say what happened since a release.
 
     Parameters
@@ -188,15 +213,20 @@ def since(steps: Sequence[Step], release: str) -> str:
         From that release to the one looked at: one for each quantity.
     release : str
         Its name.
+    n_samples : int
+        Rows that were measured.
     """
     if not steps:
         return ""
+    begin = f"With {_rows(n_samples)}, since {release}"
     if all(step.outcome == Outcome.NOISE for step in steps):
-        return f"Since {release} nothing moved beyond the noise."
-    return f"Since {release}: {', '.join(outcome_of(step) for step in steps)}."
+        return f"{begin} nothing moved beyond the noise."
+    return f"{begin}: {', '.join(outcome_of(step) for step in steps)}."
 
 
-def changes_sentence(steps: Sequence[Step], name: str) -> str:
+def changes_sentence(
+    steps: Sequence[Step], name: str, labels: Mapping[ReleaseSet, str], *, n_shown: int, paired: bool
+) -> str:
     """Say how many steps of a selection stand out of the noise, and which.
 
     Parameters
@@ -205,27 +235,43 @@ def changes_sentence(steps: Sequence[Step], name: str) -> str:
         All steps between neighbours, the largest first.
     name : str
         What the neighbours are: ``"release"`` or ``"commit"``.
+    labels : mapping of ReleaseSet to str
+        What the page calls each.
+    n_shown : int
+        How many releases or commits there are.
+    paired : bool
+        Whether the speedup was measured in pairs. Otherwise there are no steps.
     """
     if not steps:
-        return f"There is no other {name} to compare with."
+        if n_shown < 2:
+            return f"There is no other {name} to compare with."
+        why = "the speedup was not measured in pairs" if not paired else "they have no figures of the same commit"
+        return f"No step between these {name}s is judged: {why}."
     changes = [step for step in steps if step.is_change]
     open_ = sum(step.outcome == Outcome.INCONCLUSIVE for step in steps)
     unclear = f" {_counted(open_, 'step')} {'is' if open_ == 1 else 'are'} inconclusive." if open_ else ""
     if not changes:
         return f"No step between neighbouring {name}s stands out of the noise.{unclear}"
-    told = listed([f"{outcome_of(step)} with {end_of(step)}" for step in changes[:3]])
+    told = listed([f"{outcome_of(step)} with {end_of(step, labels)}" for step in changes[:3]])
     more = f", and {_counted(len(changes) - 3, 'more')}" if len(changes) > 3 else ""
     stand = "stands" if len(changes) == 1 else "stand"
     return f"{_counted(len(changes), 'step')} {stand} out of the noise: {told}{more}.{unclear}"
 
 
-def end_of(step: Step) -> str:
+def end_of(step: Step, labels: Mapping[ReleaseSet, str]) -> str:
     """Name what a step leads to."""
-    return step.commits[1][:8] if step.kind == "commit" else step.release_sets[1].label
+    return step.commits[1][:8] if step.kind == "commit" else labels[step.release_sets[1]]
 
 
-def summary(steps: Sequence[Step]) -> str:
-    """Say how the steps of a computer divide."""
+def summary(steps: Sequence[Step], labels: Mapping[ReleaseSet, str]) -> str:
+    """Say how the steps of a computer divide, and what came with each release.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+    labels : mapping of ReleaseSet to str
+        What the page calls each, from the oldest to the newest.
+    """
     if not steps:
         return "Nothing was measured twice, neither with two releases nor on two commits: there is no step to judge."
     count = {outcome: sum(step.outcome == outcome for step in steps) for outcome in Outcome}
@@ -234,8 +280,18 @@ def summary(steps: Sequence[Step]) -> str:
         f"Of {_counted(len(steps), 'step')} between neighbours, {number(changed)} "
         f"{'stands' if changed == 1 else 'stand'} out of the noise, {number(count[Outcome.NOISE])} "
         f"{'lies' if count[Outcome.NOISE] == 1 else 'lie'} within it, and {number(count[Outcome.INCONCLUSIVE])} "
-        f"{'is' if count[Outcome.INCONCLUSIVE] == 1 else 'are'} inconclusive."
+        f"{'is' if count[Outcome.INCONCLUSIVE] == 1 else 'are'} inconclusive.{_by_release(steps, labels)}"
     )
+
+
+def _by_release(steps: Sequence[Step], labels: Mapping[ReleaseSet, str]) -> str:
+    found = Counter((step.release_sets[1], step.meaning) for step in steps if step.kind == "release" and step.is_change)
+    told = [
+        f"{found[release_set, Meaning.WORSE]} worse and {found[release_set, Meaning.BETTER]} better with {label}"
+        for release_set, label in reversed(list(labels.items()))
+        if (release_set, Meaning.WORSE) in found or (release_set, Meaning.BETTER) in found
+    ]
+    return f" By release: {listed(told)}." if told else ""
 
 
 def _counted(count: int, what: str) -> str:

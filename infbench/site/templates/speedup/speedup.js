@@ -5,6 +5,7 @@
 (() => {
   const { html } = charts;
   const catalog = JSON.parse(document.getElementById("catalog").textContent);
+  const project = document.querySelector("nav strong").textContent;
   const body = (section) => document.querySelector(`#${section} .body`);
   const SHOWN = { changes: "all changes", worse: "worse", better: "better", inconclusive: "inconclusive" };
   const MANY = 50;
@@ -17,35 +18,38 @@
   const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const duration = (value) => {
     if (value === null) return "–";
-    const [scale, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]].find(([size]) => value >= size) || [1e-6, "µs"];
+    const [scale, unit] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]].find(([size]) => value >= 0.9995 * size) || [1e-6, "µs"];
     return `${digits(value / scale)} ${unit}`;
   };
   const bytes = (value) => (value === null ? "–" : `${digits(value / 1e6)} MB`);
+  const rowsOf = (value) => `${count(value)} ${Number(value) === 1 ? "row" : "rows"}`;
   const day = (date) => new Date(date).toISOString().slice(0, 10);
 
-  /* ---- Parts: scripts that hand over their data. A page that was opened as a file may not fetch. ---- */
+  /* ---- Parts: scripts that hand over their data. A page that was opened as a file may not fetch. What they say stands in
+     places of the catalog, so a part of another edition of the page, published since, would be read wrongly. ---- */
+  const { edition } = document.getElementById("catalog").dataset;
   const parts = new Map();
   const waiting = new Map();
-  window.infbenchPart = (name, content) => {
-    parts.set(name, content);
+  window.infbenchPart = (name, ofEdition, content) => {
+    if (ofEdition === edition) parts.set(name, content);
     waiting.get(name)();
   };
   function load(name) {
     if (parts.has(name)) return Promise.resolve(parts.get(name));
     return new Promise((resolve, reject) => {
-      waiting.set(name, () => resolve(parts.get(name)));
-      const script = html("script", { src: `data/${name}.js` });
+      waiting.set(name, () => (parts.has(name) ? resolve(parts.get(name)) : reject(new Error("this page was published anew, reload it"))));
+      const script = html("script", { src: `data/${name}.js?${edition}` });
       script.addEventListener("error", () => reject(new Error(`data/${name}.js is missing`)));
       document.head.append(script);
     });
   }
 
   /* ---- What is chosen: the fragment of the address says it, so that a finding can be linked to. ---- */
-  const KEYS = ["machine", "model", "rows", "batch", "runner", "processes", "libraries", "show"];
+  const KEYS = ["machine", "model", "rows", "batch", "runner", "processes", "libraries", "show", "of"];
   const FIGURES = ["runner", "processes", "batch", "rows"]; // what is kept first where not everything can be
   const chosen = {};
   const fragment = (changes) => `#${new URLSearchParams(KEYS.filter((key) => ({ ...chosen, ...changes })[key] !== undefined).map((key) => [key, { ...chosen, ...changes }[key]]))}`;
-  const wanted = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const wanted = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([key]) => KEYS.includes(key)));
   const at = (entry) => Object.fromEntries(FIGURES.map((key) => [key, String(entry[key])]));
   const fits = (entry, keys) => keys.every((key) => String(entry[key]) === chosen[key]);
   const setOf = () => catalog.sets.findIndex((set) => set.label === chosen.libraries);
@@ -61,13 +65,15 @@
   }
 
   let render = 0;
+  let goTo = null; // the section that a link leads to, once it shows what was chosen
   async function show(changed) {
     const want = wanted();
+    if (chosen.model && location.hash.length > 1 && !Object.keys(want).length) return; // it names a place on the page
     const notes = [];
     const turn = ++render;
     const pick = (entries, key, fallback, what) => {
       const found = entries.find((entry) => entry[key] === want[what]);
-      if (!found && want[what] !== undefined) notes.push(`There is no ${what} “${want[what]}” here.`);
+      if (!found && want[what] !== undefined) notes.push(`There is no ${what === "libraries" ? "release set" : what} “${want[what]}” here.`);
       return found || fallback;
     };
     const computer = pick(catalog.computers, "name", catalog.computers[0], "machine");
@@ -85,22 +91,32 @@
     const first = [changed, ...FIGURES].filter((key, i, all) => FIGURES.includes(key) && all.indexOf(key) === i);
     const entry = closest(data.combinations, first, want, usual);
     const lost = FIGURES.filter((key) => want[key] !== undefined && String(entry[key]) !== want[key]);
-    if (lost.length && !changed) {
+    if (lost.length) {
       notes.push(`Not measured together: ${FIGURES.filter((key) => want[key] !== undefined).map((key) => `${key} ${want[key]}`).join(", ")}. Shown instead: ${FIGURES.map((key) => `${key} ${entry[key]}`).join(", ")}.`);
     }
     const sets = [...new Set(data.combinations.flatMap((one) => one.history.map((row) => row[0])))].sort((a, b) => a - b);
     const names = sets.map((set) => ({ name: catalog.sets[set].label }));
-    const libraries = pick(names, "name", { name: catalog.sets[overview.set].label }, "libraries").name;
+    // A release set was linked to by less, where no other had the same scikit-learn.
+    const alike = names.filter((one) => one.name.split(", ")[0] === (want.libraries || "").split(", ")[0]).pop();
+    const libraries = pick(names, "name", alike || { name: catalog.sets[overview.set].label }, "libraries").name;
     const shown = Object.hasOwn(SHOWN, want.show) ? want.show : "changes";
-    Object.assign(chosen, at(entry), { machine: computer.name, model: model.name, libraries, show: shown });
+    const of = computer.models.some((one) => one.name === want.of) ? want.of : undefined;
+    Object.assign(chosen, at(entry), { machine: computer.name, model: model.name, libraries, show: shown, of });
     document.getElementById("status").textContent = notes.join(" ");
     selectors(computer, data, names);
     const view = { computer, model, data, entry, changes, set: setOf(), overview };
     view.verdict = data.verdicts.find((one) => one.set === view.set && fits(one, ["batch", "runner", "processes"]));
     view.runners = data.runners.find((one) => one.set === view.set && fits(one, ["rows", "batch", "processes"]));
-    draw = () => [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((section) => section(view));
+    draw = () => {
+      const focused = document.activeElement.id;
+      [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((section) => section(view));
+      if (focused) document.getElementById(focused).focus({ preventScroll: true }); // it may have been drawn anew
+    };
     draw();
+    document.title = `${model.name}, ${entry.runner} – ${project}`;
     if (changed) history.replaceState(null, "", fragment({})); // what had to be adjusted to the choice, too
+    if (goTo) document.getElementById(goTo).focus();
+    goTo = null;
     document.body.dataset.ready = location.hash || "#";
   }
 
@@ -111,6 +127,21 @@
     lastWidth = document.body.clientWidth;
     draw();
   }).observe(document.body);
+
+  /* A link to a choice, which leads to the section that shows it. */
+  function link(choice, section, text) {
+    const element = html("a", { href: `#${new URLSearchParams(choice)}` }, text);
+    element.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return; // it opens elsewhere
+      goTo = section;
+      if (element.hash === location.hash) show();
+    });
+    return element;
+  }
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address holds what is chosen
+    document.getElementById("verdict").focus();
+  });
 
   function choose(key, value) {
     history.pushState(null, "", fragment({ [key]: value }));
@@ -183,9 +214,9 @@
   ];
   const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
   const told = (row) => `one process ${duration(row[S])}, ${chosen.runner} ${duration(row[P])}, speedup ${ratio(row[X])} (${range(row[X + 1], row[X + 2])})`;
-  const workload = () => `${chosen.model}, ${count(chosen.rows)} rows in batches of ${count(chosen.batch)}, ${chosen.runner}, ${chosen.processes} processes`;
+  const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${chosen.runner}, ${chosen.processes} processes`;
 
-  /* Times above, speedup below: the two charts that releases and commits share. */
+  /* Times above, speedup below: the two charts that releases and commits share, as far as they have something to show. */
   function timeline(by, rows, places, heads, read) {
     const times = (figure, width) => {
       const series = [
@@ -197,11 +228,13 @@
     };
     const gains = (figure, width) => {
       const series = [{ name: "speedup", class: "speedup", shape: "diamond", points: rows.map(speedup) }];
-      figure.append(charts.legend([...series, { name: "noise floor: serial against serial", class: "noise", band: true }]));
+      const band = rows.some(noise) ? [{ name: "noise floor: serial against serial", class: "noise", band: true }] : [];
+      figure.append(charts.legend([...series, ...band]));
       charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup by ${by}, ${workload()}. The table has the same figures.`, format: short });
     };
-    return [times, gains];
+    return [...(rows.some((row) => row[S] !== null || row[P] !== null) ? [times] : []), ...(rows.some(speedup) ? [gains] : [])];
   }
+  const untimed = (rows) => (rows.every((row) => row[S] === null && row[P] === null) ? "Only the speedup of this workload is measured, no times. " : "");
   const short = (value) => String(Number(value.toFixed(2)));
   /* One unit for a whole axis. */
   function axisDuration(rows) {
@@ -218,9 +251,9 @@
     const answer = found ? found.answer : "Not measured";
     const mark = MARKS[answer] || "~";
     const rows = computer.overview.map((one) => [
-      html("a", { href: `#${new URLSearchParams({ ...Object.fromEntries(["machine", "show"].map((key) => [key, chosen[key]])), model: one.model, ...at(one), libraries: catalog.sets[one.set].label })}` }, one.model),
+      link({ machine: computer.name, model: one.model, ...at(one), libraries: catalog.sets[one.set].label, show: chosen.show }, "verdict", one.model),
       `${MARKS[one.answer] || "~"} ${one.answer || "Not measured"}`,
-      one.start ? count(one.start) : "–",
+      one.start ? `${one.start === one.fewest ? "≤ " : ""}${count(one.start)}` : "–",
       one.speedup ? ratio(one.speedup[0]) : "–",
       one.speedup ? range(one.speedup[1], one.speedup[2]) : "–",
       one.efficiency ? share(one.efficiency) : "–",
@@ -230,9 +263,9 @@
     body("verdict").replaceChildren(
       html("p", { class: "answer" }, html("span", { "aria-hidden": "true", class: `sign sign-${{ "✓": "good", "✗": "bad" }[mark] || "open"}` }, mark), `${answer}: ${chosen.model} on ${computer.name}, scikit-learn ${chosen.libraries}`),
       html("p", { class: "sentence" }, found ? found.text : `${workload()} was not measured with scikit-learn ${chosen.libraries}.`),
-      ...(found && found.since ? [html("p", { class: "sentence" }, found.since)] : []),
+      ...[found && found.of_rows[chosen.rows], found && found.since].map(sentence).filter(Boolean),
       html("p", { class: "note" }, `${computer.name}: ${computer.facts}.`),
-      table(`Every model on ${computer.name}`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
+      table(`Every model on ${computer.name}, newest release set; ≤: already with the fewest rows that were measured`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
     );
   }
 
@@ -253,7 +286,7 @@
     const same = `All at commit ${catalog.commits[rows[0][1]].hash.slice(0, 8)} of this project.`;
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
-      alike ? same : "These were not all measured at the same commit of this project; steps are told between figures of one commit only.");
+      untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; steps are told between figures of one commit only."));
   }
 
   function scaling({ data, set, overview }) {
@@ -278,10 +311,10 @@
         label: `Speedup by number of processes, ${found.runner}. The table has the same figures.`,
       });
     };
-    const where = `${chosen.model}, ${count(found.rows)} rows in batches of ${count(found.batch)}, ${found.runner}, scikit-learn ${chosen.libraries}`;
+    const where = `${chosen.model}, ${rowsOf(found.rows)} in batches of ${count(found.batch)}, ${found.runner}, scikit-learn ${chosen.libraries}`;
     fill("scaling", found.say, [plot],
       [table(`By number of processes: ${where}`, [["Processes", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ...laws.map(([name]) => [name, true])], rows, rows.findIndex((row) => row[0] === chosen.processes))],
-      fits(found, ["rows", "batch"]) ? "" : `Numbers of processes were measured with ${count(found.rows)} rows in batches of ${count(found.batch)}, not with those chosen above.`);
+      fits(found, ["rows", "batch"]) ? "" : `Numbers of processes were measured with ${rowsOf(found.rows)} in batches of ${count(found.batch)}, not with those chosen above.`);
   }
 
   const JUDGED = { true: "✓ wins", false: "✗ loses", null: "~ unclear" };
@@ -302,7 +335,7 @@
           lines: [share(cell[2]), cell[6] ? JUDGED[cell[7]].slice(0, 1) : "°"],
         })),
       });
-      figure.append(html("p", { class: "readout" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, empty: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
+      figure.append(html("p", { class: "note" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, empty: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
     };
     const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
     fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
@@ -328,7 +361,7 @@
     };
     const lines = found.runners.map((row) => [row[0], duration(row[1]), ratio(row[4]), row[4] === null ? "–" : range(row[5], row[6]), share(row[7]), duration(row[9]), duration(row[12]), bytes(row[15])]);
     fill("runners", found.say, [plot],
-      [table(`By runner: ${chosen.model}, ${count(chosen.rows)} rows in batches of ${count(chosen.batch)}, scikit-learn ${chosen.libraries}`,
+      [table(`By runner: ${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, scikit-learn ${chosen.libraries}`,
         [["Runner"], ["Time", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Per call", true], ["Start-up", true], ["Memory", true]], lines,
         found.runners.findIndex((row) => row[0] === chosen.runner))], `${data.notes[set]} A dash means: not measured.`);
   }
@@ -344,14 +377,19 @@
     const read = (i) => `${commit(rows[i]).hash.slice(0, 8)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
     const lines = rows.map((row) => [html("code", {}, commit(row).hash.slice(0, 8)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
     fill("commits", entry.say_commits[set], rows.length > 1 ? timeline("commit", rows, places, ["commit"], read) : [],
-      [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())], "", "stack");
+      [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())], rows.length > 1 ? untimed(rows) : "", "stack");
   }
 
   let all = false;
   function whatChanged({ computer, changes }) {
-    const entries = chosen.show === "inconclusive" ? changes.inconclusive : changes.changes.filter((one) => chosen.show === "changes" || one.meaning === chosen.show);
-    const select = html("select", { id: "choice-show" }, Object.entries(SHOWN).map(([value, text]) => html("option", { value, selected: value === chosen.show }, text)));
-    select.addEventListener("change", () => { choose("show", select.value); });
+    const entries = (chosen.show === "inconclusive" ? changes.inconclusive : changes.changes.filter((one) => chosen.show === "changes" || one.meaning === chosen.show))
+      .filter((one) => !chosen.of || one.model === chosen.of);
+    const choice = (key, options) => {
+      const select = html("select", { id: `choice-${key}` }, options.map(([value, text]) => html("option", { value, selected: value === (chosen[key] || "") }, text)));
+      select.addEventListener("change", () => choose(key, select.value));
+      return select;
+    };
+    const [which, of] = [choice("show", Object.entries(SHOWN)), choice("of", [["", "all models"], ...computer.models.map(({ name }) => [name, name])])];
     const visible = all ? entries : entries.slice(0, MANY);
     const WORDS = { worse: "▼ worse", better: "▲ better", neither: "● neither" };
     const lines = visible.map((one) => {
@@ -359,10 +397,10 @@
       const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map((commit) => catalog.commits[commit].hash.slice(0, 8));
       const value = one.quantity === "speedup" ? ratio : duration;
       const measured = one.runner === "serial" ? { ...at(one), runner: chosen.runner } : at(one);
-      const link = `#${new URLSearchParams({ machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show })}`;
+      const to = { machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show, ...(chosen.of ? { of: chosen.of } : {}) };
       const meaning = chosen.show === "inconclusive" ? html("span", {}, "~ inconclusive") : html("span", { class: `meaning ${one.meaning}` }, WORDS[one.meaning]);
       return [
-        html("span", {}, html("a", { href: link }, `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner}, ${one.processes} processes`}; ${count(one.rows)} rows in batches of ${count(one.batch)}`)),
+        html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner}, ${one.processes} processes`}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
         html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
         ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
         html("span", {}, `${value(one.before)} → ${value(one.after)}`),
@@ -371,11 +409,11 @@
       ];
     });
     const more = html("button", { type: "button" }, `Show all ${count(entries.length)}`);
-    more.addEventListener("click", () => { all = true; draw(); });
+    more.addEventListener("click", () => { all = true; draw(); document.getElementById("changes").focus({ preventScroll: true }); });
     const cut = chosen.show === "inconclusive" && changes.n_inconclusive > entries.length ? `The ${count(entries.length)} largest of ${count(changes.n_inconclusive)}; the raw data has all.` : "";
     body("changes").replaceChildren(
       sentence(changes.say),
-      html("p", {}, html("label", { for: select.id, class: "inline" }, "Show ", select)),
+      html("p", { class: "choices" }, [["Show ", which], ["of ", of]].map(([text, select]) => html("label", { for: select.id, class: "inline" }, text, select))),
       lines.length
         ? table(`Steps on ${computer.name}, the largest first`, [["What"], ["Change"], ["Size", true], ["99 % interval", true], ["Noise", true], ["Before → after", true], ["Step"], ["Libraries that moved"]], lines)
         : html("p", { class: "sentence" }, chosen.show === "inconclusive" ? "No step is inconclusive." : "There is nothing to show here: no such change stands out of the noise."),
@@ -384,7 +422,8 @@
     );
   }
 
-  if (catalog.computers.length && catalog.computers.some((computer) => computer.models.length)) {
+  document.querySelector("main").hidden = false; // without this script it is empty
+  if (catalog.computers.length) {
     show();
   } else {
     document.getElementById("status").textContent = "There are no results yet: asv run makes some.";
