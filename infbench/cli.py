@@ -158,7 +158,7 @@ def peers(
 
         check_writable([path for path in (json_file, csv_file, markdown_file) if path is not None])
         if repeat is None:
-            repeat = 5 if quick else 11
+            repeat = 9 if quick else 11
         check_positive_int("n_processes", n_processes, allow_none=True)
         check_positive_int("repeat", repeat)
         check_random_state(seed)

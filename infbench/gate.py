@@ -21,9 +21,11 @@ from typing import IO, Any, NamedTuple
 
 from infbench.errors import InfbenchError, InvalidParameterError
 from infbench.results import GateRow
-from infbench.stats import bootstrap_median
+from infbench.stats import estimate_median
 
 MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression")
+
+MIN_TURNS = 8
 
 _N_SAMPLES, _BATCH_SIZE = 4_000, 500
 _CONFIDENCE = 0.99
@@ -46,9 +48,14 @@ with open(path, "rb") as file:
     estimators, X = pickle.load(file)
 
 def seconds(runner):
-    begun_s = time.perf_counter()
-    runner.predict(X, batch_size=batch_size)
-    return time.perf_counter() - begun_s
+    runner.predict(X, batch_size=batch_size)  # its workers are awake now, whatever the others did meanwhile
+    n_calls, begun_s = 0, time.perf_counter()
+    while True:
+        runner.predict(X, batch_size=batch_size)
+        n_calls += 1
+        taken_s = time.perf_counter() - begun_s
+        if taken_s > 0.01:
+            return taken_s / n_calls
 
 for estimator in estimators:
     serial = infbench.make_runner("serial", estimator)
@@ -64,7 +71,7 @@ for estimator in estimators:
 
 
 class _Pass(NamedTuple):
-    """Seconds of a pass of the serial runner, and of one of the other runner right after it."""
+    """Seconds of a call of the serial runner, and of one of the other runner right after it, both warm."""
 
     serial_s: float
     runner_s: float
@@ -105,7 +112,7 @@ def run_gate(
         It is started with what it takes by itself.
     n_processes : int, default=2
     turns : int, default=9
-        With fewer than 8 the intervals mean little.
+        At least 8: fewer bound no 99 % interval.
     progress : callable or None, default=None
         Called with the number of finished turns and of all turns.
 
@@ -117,13 +124,15 @@ def run_gate(
     Raises
     ------
     InvalidParameterError
-        Where this is no git repository, or there is no such commit, or no infbench in it.
+        Where there are too few turns, this is no git repository, or there is no such commit, or no infbench in it.
     InfbenchError
         Where a process fails; the message holds what it printed.
     """
     from infbench.data import make_data
     from infbench.models import make_model
 
+    if turns < MIN_TURNS:
+        raise InvalidParameterError(f"turns must be at least {MIN_TURNS}, fewer bound no 99 % interval, got {turns}")
     head = Path(_git("rev-parse", "--show-toplevel").decode().strip())
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").decode().strip()
     measured: list[list[list[_Round]]] = []  # by turn and model
@@ -174,7 +183,7 @@ def _rows(benchmark: str, turns: Sequence[Sequence[_Round]]) -> list[GateRow]:
             values = [(of(before), of(now), of(after)) for before, now, after in rounds]
             changes.append(median(now / (before * after) ** 0.5 for before, now, after in values))
             noises.append(median(after / before for before, _, after in values))
-        change, noise = (bootstrap_median(ratios, confidence=_CONFIDENCE) for ratios in (changes, noises))
+        change, noise = (estimate_median(ratios, confidence=_CONFIDENCE) for ratios in (changes, noises))
         rows[figure] = GateRow(benchmark, figure, change, noise)
     rows["cost ratio"] = blame(rows["cost ratio"], serial=rows["serial time"], runner=rows["time"])
     return list(rows.values())
@@ -191,11 +200,12 @@ def blame(cost: GateRow, *, serial: GateRow, runner: GateRow) -> GateRow:
     Returns
     -------
     GateRow
-        With a `cause` where the ratio rose only because serial is faster, or fell only because it is slower.
+        With a `cause` where the ratio rose only because serial is faster, or fell only because it is slower: by the
+        whole interval of its time, and not by that of the runner's.
     """
-    if cost.verdict == "worse" and serial.verdict == "better" and runner.verdict != "worse":
+    if cost.verdict == "worse" and serial.change.high < 1 and runner.change.low <= 1:
         return replace(cost, cause="only serial is faster")
-    if cost.verdict == "better" and serial.verdict == "worse" and runner.verdict != "better":
+    if cost.verdict == "better" and serial.change.low > 1 and runner.change.high >= 1:
         return replace(cost, cause="only serial is slower")
     return cost
 

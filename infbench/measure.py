@@ -62,7 +62,7 @@ def compare(
     method : str, default="predict"
         The estimator's method.
     repeat : int, default=11
-        Rounds, each a pair. With fewer than 8 the intervals mean little.
+        Rounds, each a pair. Fewer than 6 give no interval.
     least_s : float, default=0.0
         Seconds that the warm rounds take at least, about: there are more than `repeat` of them where calls are short.
     model, data : str

@@ -11,6 +11,7 @@ from itertools import groupby
 from statistics import median
 
 from infbench.results import Comparison, GateRow, HistoryRow
+from infbench.stats import Estimate
 from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_interval, markdown_table, text_table
 
 
@@ -139,8 +140,10 @@ def history_text(rows: Sequence[HistoryRow]) -> str:
         blocks.append(f"{title}\n{text_table(_HISTORY_COLUMNS, [_history_cells(row) for row in members])}")
     blocks.append(
         textwrap.fill(
-            "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. noise floor: "
-            "serial time / serial time, measured in the same way. efficiency: speedup / n_processes.",
+            "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. serial, "
+            "parallel: measured by themselves, minutes apart, while the machine's speed may change, so that their "
+            "quotient is less exact. noise floor: serial time / serial time, measured as the speedup. efficiency: "
+            "speedup / n_processes.",
             PROSE_WIDTH,
         )
     )
@@ -164,9 +167,9 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     if "worse" in verdicts:
         answer = f"**Worse** than {base}."
     elif "inconclusive" in verdicts:
-        answer = f"**Inconclusive** against {base}: the machine is too noisy to exclude a change of 20 %."
+        answer = f"**Inconclusive** against {base}: there may be a change, but the noise allows for none, or hides one."
     else:
-        answer = f"Not worse than {base}."
+        answer = f"Not worse than {base}: a change of 20 % is excluded."
     cells = [
         (
             row.benchmark,
@@ -180,8 +183,9 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     ]
     note = (
         "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
-        "made passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
-        "measured alike."
+        "made warm passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
+        "measured alike. worse, better: by 5 % and the noise floor at least, with the whole interval. unchanged: "
+        "within 5 %, and a change of 20 % is excluded."
     )
     columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
     return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"
@@ -300,15 +304,12 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "parallel_s": comparison.parallel_median_s,
         "rows_per_s": _rows_per_s(comparison),
         "speedup": comparison.speedup,
-        "speedup_low": comparison.speedup_interval[0],
-        "speedup_high": comparison.speedup_interval[1],
+        **_bounds("speedup", comparison.speedup_estimate),
         "efficiency": comparison.efficiency,
         "noise_floor": comparison.noise_floor.value,
-        "noise_floor_low": comparison.noise_floor.low,
-        "noise_floor_high": comparison.noise_floor.high,
+        **_bounds("noise_floor", comparison.noise_floor),
         "speedup_after_pause": None if after_pause is None else after_pause.value,
-        "speedup_after_pause_low": None if after_pause is None else after_pause.low,
-        "speedup_after_pause_high": None if after_pause is None else after_pause.high,
+        **_bounds("speedup_after_pause", after_pause),
         "start_s": comparison.start_s,
         "first_call_s": comparison.first_call_s,
         "added_pss_bytes": comparison.added_pss_bytes,
@@ -319,6 +320,11 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "python": comparison.machine.python,
         **comparison.machine.versions,
     }
+
+
+def _bounds(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    low, high = (estimate.low, estimate.high) if estimate is not None and estimate.is_bounded else (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 _HISTORY_COLUMNS = (

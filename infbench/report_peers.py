@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from statistics import geometric_mean, median
 
 from infbench.results import Comparison, Peer
 from infbench.stats import Estimate
-from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, markdown_table, text_table
+from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_ratio, markdown_table, text_table
 
 
 def peers_text(peers: Sequence[Peer]) -> str:
@@ -58,8 +59,8 @@ def _peers_report(
 
 
 _PEERS_NOTE = (
-    "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with half of its "
-    "95 % interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
+    "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with its 95 % "
+    "interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
     "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single "
     "runs 50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
 )
@@ -77,8 +78,8 @@ def _serial_rows(peers: Sequence[Peer], sizes: Sequence[tuple[int, int]]) -> Ite
         format_duration(median(c.serial_median_s for c in by_size[size])) if by_size[size] else "-" for size in sizes
     )
     yield "(serial time)", *times, "", ""
-    widest = (max((c.noise_floor for c in by_size[size]), key=_half_width, default=None) for size in sizes)
-    yield "(noise floor)", *(map(_with_half_width, widest)), "", ""
+    widest = (max((c.noise_floor for c in by_size[size]), key=_width, default=None) for size in sizes)
+    yield "(noise floor)", *(map(_with_interval, widest)), "", ""
 
 
 def _peer_cells(peer: Peer, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ def _peer_cells(peer: Peer, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]
     added = [c.added_pss_bytes for c in peer.comparisons if c.added_pss_bytes is not None]
     return (
         peer.runner,
-        *(_with_half_width(measured[size].speedup_estimate if size in measured else None) for size in sizes),
+        *(_with_interval(measured[size].speedup_estimate if size in measured else None) for size in sizes),
         format_duration(None if first is None else first.start_s + first.first_call_s),
         format_bytes(max(added, default=None)),
     )
@@ -106,9 +107,13 @@ def _mean_cells(speedups: Sequence[float]) -> tuple[str, str]:
     return f"{geometric_mean(speedups):.2f}" if speedups else "-", str(len(speedups))
 
 
-def _half_width(estimate: Estimate) -> float:
-    return (estimate.high - estimate.low) / 2
+def _width(estimate: Estimate) -> float:
+    return estimate.high / estimate.low if estimate.is_bounded else math.inf
 
 
-def _with_half_width(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.2f} +-{_half_width(estimate):.2f}"
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    if not estimate.is_bounded:
+        return f"{format_ratio(estimate.value)} (unknown)"
+    return f"{format_ratio(estimate.value)} ({format_ratio(estimate.low)}-{format_ratio(estimate.high)})"

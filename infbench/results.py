@@ -92,7 +92,7 @@ class Comparison:
 
     @property
     def speedup_interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of `speedup`."""
+        """95 % interval of `speedup`, zero to infinity with fewer than 6 rounds."""
         return self.speedup_estimate.low, self.speedup_estimate.high
 
     @property
@@ -135,10 +135,10 @@ class Comparison:
             **asdict(self),
             "derived": {
                 "speedup": self.speedup,
-                "speedup_interval": list(self.speedup_interval),
+                "speedup_interval": _bounds(self.speedup_estimate),
                 "efficiency": self.efficiency,
                 "noise_floor": self.noise_floor.value,
-                "noise_floor_interval": [self.noise_floor.low, self.noise_floor.high],
+                "noise_floor_interval": _bounds(self.noise_floor),
             },
         }
 
@@ -161,6 +161,10 @@ class Comparison:
             if isinstance(value, list):
                 values[name] = tuple(value)
         return cls(**values)
+
+
+def _bounds(estimate: Estimate) -> list[float] | None:
+    return [estimate.low, estimate.high] if estimate.is_bounded else None  # JSON has no infinity
 
 
 def pooled(parts: Sequence[Comparison]) -> Comparison:
@@ -275,8 +279,8 @@ class GateRow:
     def verdict(self) -> str:
         """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``, or the cause where there is one.
 
-        Worse or better is what lies beyond the noise floor and 5 % with its whole interval. Unchanged is what excludes
-        a change of 20 %.
+        Worse or better is what lies beyond the noise floor and 5 % with its whole interval. Unchanged is what lies
+        within 5 %, and excludes a change of 20 %.
         """
         if self.cause:
             return self.cause
@@ -285,7 +289,8 @@ class GateRow:
             return "worse"
         if high < min(1 / 1.05, self.noise_floor.value) and self.change.value < self.noise_floor.low:
             return "better"
-        return "unchanged" if low > 1 / 1.2 and high < 1.2 else "inconclusive"
+        close = 1 / 1.05 < self.change.value < 1.05
+        return "unchanged" if close and low > 1 / 1.2 and high < 1.2 else "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)

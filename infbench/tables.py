@@ -23,16 +23,28 @@ def format_duration(seconds: float | None) -> str:
     """
     if seconds is None:
         return "-"
-    scale, unit = next(((scale, unit) for scale, unit in _UNITS if seconds >= scale), _UNITS[-1])
+    # What would be rounded to 1,000 takes the next unit.
+    scale, unit = next(((scale, unit) for scale, unit in _UNITS if seconds >= 0.9995 * scale), _UNITS[-1])
     value = seconds / scale
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
 
 
 def format_interval(estimate: Estimate) -> str:
     """Return the bounds of an interval: ``"1.83 to 1.90"``; too few values bound nothing, which is ``"unknown"``."""
-    if estimate.high == float("inf"):
+    if not estimate.is_bounded:
         return "unknown"
     return f"{estimate.low:.2f} to {estimate.high:.2f}"
+
+
+def format_ratio(value: float) -> str:
+    """Return a ratio with two decimals, or two digits where it is small.
+
+    Examples
+    --------
+    >>> format_ratio(1.926), format_ratio(0.0142)
+    ('1.93', '0.014')
+    """
+    return f"{value:.2f}" if value >= 0.0995 else f"{value:.2g}"
 
 
 def format_bytes(n_bytes: float | None) -> str:

@@ -10,12 +10,12 @@ pytest.importorskip("asv", reason="asv comes with the bench extra")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from site_results import GOLDEN, paired, together, versions_of, write_golden, write_result
+from site_results import GOLDEN, paired, spread, together, versions_of, write_golden, write_result
 
 from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge
 from infbench.site.points import Measured, Point, points_of
 from infbench.site.repeats import repeat_noise
-from infbench.site.stored import COST_RATIO, load_runs
+from infbench.site.stored import COST_RATIO, THROUGHPUT, load_runs
 from infbench.stats import Estimate
 
 COMMITS = [letter * 40 for letter in "abcde"]
@@ -155,13 +155,48 @@ def test_speedup_that_the_times_contradict_is_inconclusive(tmp_path):
     assert outcomes == {"serial time": "within noise", "parallel time": "within noise", "speedup": "inconclusive"}
 
 
-def test_speedup_without_times_says_that_nothing_could_confirm_it(tmp_path):
+def test_speedup_that_no_times_could_confirm_is_inconclusive(tmp_path):
     for release, parallel_s in (("1.8.0", 0.06), ("1.9.1", 0.12)):
         figures = {COST_RATIO: paired("forest", 0.1, parallel_s)[COST_RATIO]}
         write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
     (speedup,) = steps_in(tmp_path)
-    assert (speedup.outcome, speedup.meaning) == (Outcome.LOWER, Meaning.WORSE)
-    assert speedup.reason == "no times were measured that could confirm it"
+    assert (speedup.outcome, speedup.meaning) == (Outcome.INCONCLUSIVE, Meaning.NEITHER)
+
+
+def test_a_machine_that_is_slower_for_a_whole_run_makes_no_change(tmp_path):
+    models = {"forest": (0.1, 0.06), "boosting": (0.2, 0.11), "linear": (0.01, 0.008)}
+
+    def outcomes(name, of_linear):
+        for release, slow in (("1.8.0", 1.0), ("1.9.1", 1.3)):
+            times = {model: [value * slow for value in seconds] for model, seconds in models.items()}
+            if release == "1.9.1":
+                times["linear"] = [value * of_linear for value in times["linear"]]
+            figures = together(*(paired(model, *seconds) for model, seconds in times.items()))
+            write_result(tmp_path / name, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+        steps = [step for step in steps_in(tmp_path / name) if step.quantity != Quantity.SPEEDUP]
+        return {(step.workload.model, step.outcome) for step in steps}
+
+    assert outcomes("alike", 1.0) == {(model, Outcome.INCONCLUSIVE) for model in models}
+    # What a release does to one model more than the machine does to all is a change of that model.
+    assert outcomes("one more", 2.0) == {
+        ("forest", Outcome.INCONCLUSIVE),
+        ("boosting", Outcome.INCONCLUSIVE),
+        ("linear", Outcome.HIGHER),
+    }
+
+
+def test_a_speedup_that_rises_as_one_process_gets_slower_is_not_better(tmp_path):
+    for release, serial_s, parallel_s in (("1.8.0", 0.1, 0.06), ("1.9.1", 0.2, 0.09)):
+        figures = paired("forest", serial_s, parallel_s)
+        for key in figures[THROUGHPUT]:
+            if key[1] == "process":  # so uncertain that nobody can tell whether it moved
+                figures[THROUGHPUT][key] = spread(parallel_s, 0.9)
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    steps = {step.quantity: step for step in steps_in(tmp_path)}
+    assert steps[Quantity.PARALLEL].outcome == Outcome.INCONCLUSIVE
+    speedup = steps[Quantity.SPEEDUP]
+    assert (speedup.outcome, speedup.meaning) == (Outcome.HIGHER, Meaning.NEITHER)
+    assert speedup.reason == "one process got slower; what several did is inconclusive"
 
 
 @given(RATIO, NOISE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -80,7 +81,7 @@ def finish(process):
 
 @pytest.fixture
 def quick():
-    return ["--base", "HEAD", "--model", "logistic_regression", "--turns", "1"]
+    return ["--base", "HEAD", "--model", "logistic_regression", "--turns", "8"]
 
 
 def verdicts(out):
@@ -89,8 +90,9 @@ def verdicts(out):
     return {(row[0], row[1]): (int(row[2].rstrip("%")), row[-1]) for row in rows}
 
 
+@pytest.mark.timeout(600)
 def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick):
-    slower(9)  # so much that a single round shows it on a loaded machine, too
+    slower(9)  # so much that it shows on a loaded machine, too
     code, out, errors = finish(start(repository, *quick, "--markdown", "gate.md"))
     assert (code, errors) == (1, "")
     assert out.startswith("**Worse** than HEAD.")
@@ -155,6 +157,7 @@ def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left
         (["--base", "HEAD", "--runner", "gpu"], "unknown runner 'gpu'"),
         (["--base", "HEAD", "--model", "forrest"], "unknown model 'forrest'"),
         (["--base", "HEAD", "--turns", "0"], "turns must be a positive int, got 0"),
+        (["--base", "HEAD", "--turns", "7"], "turns must be at least 8, fewer bound no 99 % interval, got 7"),
         (["--base", "HEAD", "--markdown", "no/such.md"], "its folder does not exist"),
         ([], "Missing option '--base'"),
     ],
@@ -172,7 +175,10 @@ def test_wrong_usage_is_refused(repository, arguments, message):
         (Estimate(1.2, 1.04, 1.3), SILENT, "inconclusive"),
         (Estimate(1.2, 1.1, 1.3), Estimate(1.0, 0.7, 1.25), "inconclusive"),
         (Estimate(1.2, 1.1, 1.3), Estimate(1.15, 1.1, 1.19), "inconclusive"),
-        (Estimate(1.08, 1.06, 1.12), Estimate(1.0, 0.8, 1.3), "unchanged"),
+        (Estimate(1.08, 1.06, 1.12), Estimate(1.0, 0.8, 1.3), "inconclusive"),
+        (Estimate(1.06, 1.02, 1.1), SILENT, "inconclusive"),
+        (Estimate(1.03, 1.02, 1.04), SILENT, "unchanged"),
+        (Estimate(9.0, 0.0, math.inf), SILENT, "inconclusive"),
         (Estimate(1.0, 0.95, 1.05), SILENT, "unchanged"),
         (Estimate(1.0, 0.8, 1.3), SILENT, "inconclusive"),
         (Estimate(0.8, 0.7, 0.9), SILENT, "better"),
@@ -203,6 +209,10 @@ def test_cost_ratio_takes_no_blame_for_serial(serial, runner, verdict):
     assert cost.verdict == verdict
     alarm = verdict == "worse"
     assert gate_markdown([cost], "main").startswith("**Worse**" if alarm else "Not worse")
+    unsure = GateRow("forest, process", "serial time", Estimate(0.9, 0.8, 0.99), Estimate(1.0, 0.85, 1.15))
+    assert unsure.verdict == "inconclusive"
+    assert blame(row("cost ratio", 1.11), serial=unsure, runner=row("time", 1.0)).verdict == "only serial is faster"
+    assert blame(row("cost ratio", 1.3), serial=unsure, runner=row("time", 1.17)).verdict == "worse"
     assert f"| {'**worse**' if alarm else verdict} |" in gate_markdown([cost], "main")
 
 
@@ -212,5 +222,5 @@ def test_report_says_the_worst_first():
     fine = GateRow("dummy, process", "time", Estimate(0.99, 0.97, 1.01), SILENT)
     assert gate_markdown([fine, unclear, worse], "main").startswith("**Worse** than main.")
     assert gate_markdown([fine, unclear], "main").startswith("**Inconclusive** against main")
-    assert gate_markdown([fine], "main").startswith("Not worse than main.")
+    assert gate_markdown([fine], "main").startswith("Not worse than main: a change of 20 % is excluded.")
     assert "| forest, process | time | +25% | +20% to +30% | -2% to +2% | **worse** |" in gate_markdown([worse], "main")

@@ -19,6 +19,7 @@ from test_report import PAYS
 
 from infbench.report_peers import peers_markdown, peers_text
 from infbench.results import Peer, comparisons_from_json
+from infbench.tables import format_ratio
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,9 +43,9 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     assert cells == [("dummy", runner, *size, 2) for runner in ("process", "threads") for size in ((60, 20), (40, 40))]
     assert all(c.repeat >= 3 for c in comparisons)
     assert all(c.machine.inner_threads.get("openblas", 1) == 1 for c in comparisons)
-    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     for comparison in comparisons:
-        assert f" {comparison.speedup:.2f} +-" in lines[comparison.runner] or comparison.runner in lines
+        (line, _) = (line for line in done.stdout.splitlines() if line.startswith(f"{comparison.runner} "))
+        assert f" {format_ratio(comparison.speedup)} (" in line
     assert "forest: the forest runner takes RandomForestClassifier" in done.stdout
     rows = csv.DictReader((tmp_path / "all.csv").read_text().splitlines())
     assert [row["runner"] for row in rows] == [c.runner for c in comparisons]

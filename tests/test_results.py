@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import replace
 from statistics import median
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infbench.errors import ResultFormatError
@@ -71,10 +72,6 @@ def comparisons(draw):
     )
 
 
-few_examples = settings(max_examples=30)  # each costs thousands of resampled medians
-
-
-@few_examples
 @given(st.lists(comparisons(), max_size=3))
 def test_file_gives_back_what_was_measured_to_the_last_digit(measured):
     text = comparisons_to_json(measured)
@@ -83,7 +80,6 @@ def test_file_gives_back_what_was_measured_to_the_last_digit(measured):
     assert comparisons_to_json(comparisons_from_json(text)) == text
 
 
-@few_examples
 @given(comparisons())
 def test_derived_figures_follow_from_the_stored_durations(measured):
     stored = json.loads(comparisons_to_json([measured]))["comparisons"][0]
@@ -91,10 +87,10 @@ def test_derived_figures_follow_from_the_stored_durations(measured):
     noise = ratio_estimate(stored["serial_s"], stored["serial_again_s"])
     assert stored["derived"] == {
         "speedup": speedup.value,
-        "speedup_interval": [speedup.low, speedup.high],
+        "speedup_interval": [speedup.low, speedup.high] if len(measured.serial_s) >= 6 else None,
         "efficiency": speedup.value / stored["n_processes"],
         "noise_floor": noise.value,
-        "noise_floor_interval": [noise.low, noise.high],
+        "noise_floor_interval": [noise.low, noise.high] if len(measured.serial_s) >= 6 else None,
     }
     assert (measured.speedup, *measured.speedup_interval) == (speedup.value, speedup.low, speedup.high)
     assert measured.noise_floor == noise
@@ -117,10 +113,19 @@ def test_no_default_threads_no_speedup_over_them():
 
 
 def test_ratio_is_of_pairs_and_not_of_medians():
-    drift = (1.0, 2.0, 4.0)
-    other_order = comparison(serial_s=drift, parallel_s=(4.0, 2.0, 1.0))
+    drift = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    other_order = comparison(serial_s=drift, parallel_s=drift[::-1])
     assert comparison(serial_s=drift, parallel_s=drift).speedup_interval == (1.0, 1.0)
-    assert other_order.speedup_interval == (0.25, 4.0)
+    low, high = other_order.speedup_interval
+    assert low < 1 / 8
+    assert high > 8
+
+
+def test_few_rounds_bound_nothing_and_the_file_stays_json():
+    measured = comparison(serial_s=(1.0,) * 5, parallel_s=(0.5,) * 5, serial_again_s=(1.0,) * 5)
+    assert measured.speedup_interval == (0.0, math.inf)
+    stored = json.loads(comparisons_to_json([measured]), parse_constant=pytest.fail)
+    assert stored["comparisons"][0]["derived"]["speedup_interval"] is None
 
 
 def test_what_was_looked_at_beats_what_somebody_wrote_into_the_file():

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from infbench.site.points import BASELINE, Measured, Workload
-from infbench.site.repeats import Repeats
+from infbench.site.repeats import Repeats, moved_together
 from infbench.site.stored import Computer, ReleaseSet
 from infbench.stats import Estimate, quotient
 
@@ -209,9 +209,9 @@ def compare(
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
         serial = compare(before, after, key, Quantity.SERIAL, repeats)
         parallel = compare(before, after, key, Quantity.PARALLEL, repeats)
-        meaning, reason = _meaning_of_speedup(
-            outcome, None if serial is None else serial.outcome, None if parallel is None else parallel.outcome
-        )
+        assert serial is not None  # or nothing would have confirmed the speedup
+        assert parallel is not None
+        meaning, reason = _meaning_of_speedup(outcome, serial.outcome, parallel.outcome)
     elif outcome in _OPPOSITE:
         meaning = Meaning.WORSE if outcome == Outcome.HIGHER else Meaning.BETTER
     return Step(
@@ -286,19 +286,28 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
 
 
 def _confirmed(before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate) -> bool:
-    """Tell whether the other two quantities confirm a step of one, by half of its size at least.
+    """Tell whether the other figures confirm a step, by half of its size at least.
 
     A machine that is slow for as long as one benchmark takes makes a step of what that has measured. The two times and
-    the paired speedup were measured at three moments, and any two of them say what the third should be.
+    the paired speedup were measured at three moments, and any two of them say what the third should be. One that is
+    slow for a whole run makes a step of all times, which the times of the other models tell.
     """
+    step = math.log(ratio.value)
+    if quantity != Quantity.SPEEDUP and _is_half_of(step, math.log(moved_together(before, after, key[0].model))):
+        return False
     implied = 1.0
     for figure, exponent in _FROM_OTHERS[quantity]:
         ends = _figure(before, key, figure), _figure(after, key, figure)
         if ends[0] is None or ends[1] is None:
-            return True  # there is no second opinion
+            # A speedup that nothing confirms may be noise; of a time, which is all that there is, all else must do.
+            return quantity != Quantity.SPEEDUP
         implied *= (ends[1].value / ends[0].value) ** exponent
-    step = math.log(ratio.value)
-    return math.log(implied) * math.copysign(1.0, step) >= abs(step) / 2
+    return _is_half_of(step, math.log(implied))
+
+
+def _is_half_of(step: float, other: float) -> bool:
+    """Tell whether `other` goes the way of `step` for half of it at least; both are logarithms."""
+    return other * math.copysign(1.0, step) >= abs(step) / 2
 
 
 def _farther_bound(noise_floor: Estimate | None) -> float:
@@ -318,11 +327,9 @@ _OPPOSITE = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
 _PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
 
 
-def _meaning_of_speedup(outcome: Outcome, serial: Outcome | None, parallel: Outcome | None) -> tuple[Meaning, str]:
+def _meaning_of_speedup(outcome: Outcome, serial: Outcome, parallel: Outcome) -> tuple[Meaning, str]:
     """Say whether a changed speedup is good, and which of the two times moved it."""
     meaning = Meaning.BETTER if outcome == Outcome.HIGHER else Meaning.WORSE
-    if serial is None or parallel is None:
-        return meaning, "no times were measured that could confirm it"
     one = f"one process got {_PACE[outcome]}"
     if parallel == _OPPOSITE[outcome]:
         several = f"several processes got {_PACE[parallel]}"

@@ -466,7 +466,7 @@ def _row(point: Point) -> list[Any]:
 def _flat(estimate: Estimate | None) -> list[float | None]:
     if estimate is None:
         return [None, None, None]
-    known = estimate.low > 0 and not isinf(estimate.high)
+    known = estimate.is_bounded
     return [
         _rounded(estimate.value),
         _rounded(estimate.low) if known else None,

@@ -38,11 +38,12 @@ class Point:
     speedup : Estimate or None
         Serial time / parallel time.
     noise_floor : Estimate or None
-        Serial time / serial time, measured in the way of a paired speedup. Where it was not measured on this workload
-        it is that of the model's largest one.
+        Serial time / serial time, measured in the way of a paired speedup.
     paired : bool
         Whether the speedup comes from pairs that were measured side by side. Otherwise it is the quotient of the two
         times, which a machine that changes its speed between them falsifies.
+    floor_of : Workload or None
+        Where the noise floor was not measured on this workload: the largest one of the model, whose it is.
     """
 
     serial: Estimate | None
@@ -50,6 +51,7 @@ class Point:
     speedup: Estimate | None
     noise_floor: Estimate | None
     paired: bool
+    floor_of: Workload | None = None
 
     def efficiency(self, n_processes: int) -> float | None:
         """Speedup per process that computes."""
@@ -84,10 +86,10 @@ def points_of(run: Run) -> Points:
         **{_of_sizes(key): figure for key, figure in run.figures.items() if key[0] == SIZES},
         **{_workload(key): figure for key, figure in run.figures.items() if key[0] == COST_RATIO},
     }
-    floors: dict[str, Figure] = {}
+    largest: dict[str, Workload] = {}
     for workload, runner in sorted(costs):
         if runner == BASELINE:
-            floors[workload.model] = costs[workload, runner]
+            largest[workload.model] = workload
     # Where both suites measured the same workload, the one for throughput counts.
     times = {
         **{_single_batch(key): figure for key, figure in run.figures.items() if key[0] == LATENCY},
@@ -98,7 +100,9 @@ def points_of(run: Run) -> Points:
         if runner == BASELINE:
             continue
         cost = costs.get((workload, runner))
-        noise = _of_baseline(costs, workload) or (None if cost is None else floors.get(workload.model))
+        noise, floor_of = _of_baseline(costs, workload), None
+        if noise is None and cost is not None and (floor_of := largest.get(workload.model)):
+            noise = costs[floor_of, BASELINE]
         serial, parallel = _of_baseline(times, workload), times.get((workload, runner))
         speedup = None
         if cost is not None:
@@ -111,6 +115,7 @@ def points_of(run: Run) -> Points:
             speedup=speedup,
             noise_floor=None if noise is None else noise.estimate.inverse(),
             paired=cost is not None,
+            floor_of=floor_of,
         )
     return points
 

@@ -30,14 +30,15 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
     Returns
     -------
     float or None
-        A factor, 1 or more, that a step between two measurements exceeds by chance about once in two thousand times.
-        None with fewer than four points that have all three figures.
+        A factor, 1 or more: three and a half standard deviations of a step between two measurements. None with fewer
+        than four points that have all three figures.
 
     Notes
     -----
     The logarithms of serial time, parallel time and paired speedup each carry one measurement's noise, so their sum
     carries three and a step carries two of them. The standard deviation is taken from the median of the absolute
-    values, so that a single bad run does not hide every change for ever.
+    values, so that a single bad run does not hide every change for ever. Noise has longer tails than a normal
+    distribution: a few steps in a hundred exceed this by chance, and so it is never all that a change has to pass.
     """
     apart = [
         abs(math.log(point.serial.value / point.parallel.value / point.speedup.value))
@@ -48,6 +49,33 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
         return None
     standard_deviation = 1.4826 * median(apart)  # of a normal distribution
     return math.exp(min(_REPEAT_NOISE_SDS * math.sqrt(2 / 3) * standard_deviation, 100.0))
+
+
+def moved_together(before: Measured, after: Measured, model: str) -> float:
+    """Tell by what factor times moved from one run to another that have nothing to do with a model.
+
+    A machine that was slower on the second day makes all times longer, those of one process and of several alike.
+
+    Parameters
+    ----------
+    before, after : Measured
+        On one computer.
+    model : str
+        Which model's times do not count.
+
+    Returns
+    -------
+    float
+        The median of after / before, over the times of all other models; 1 where there are none.
+    """
+    steps = [
+        getattr(after.points[key], time).value / getattr(point, time).value
+        for key, point in before.points.items()
+        if key[0].model != model and key in after.points
+        for time in ("serial", "parallel")
+        if getattr(point, time) is not None and getattr(after.points[key], time) is not None
+    ]
+    return median(steps) if steps else 1.0
 
 
 class Repeats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from math import isinf, sqrt
+from math import sqrt
 
 from infbench.site.changes import Meaning, Outcome, Quantity, Step
 from infbench.site.points import Point
@@ -71,7 +71,7 @@ def duration(estimate: Estimate | None) -> str:
 
 def interval(estimate: Estimate) -> str:
     """Return the interval in words."""
-    if isinf(estimate.high) or estimate.low <= 0:
+    if not estimate.is_bounded:
         return "interval unknown"
     return f"99 % interval {two_places(estimate.low)} to {two_places(estimate.high)}"
 
@@ -81,12 +81,11 @@ def wins(point: Point) -> bool | None:
 
     It counts only where it was measured in pairs, and the whole interval lies outside the interval of the noise floor.
     """
-    if point.speedup is None or not point.paired:
+    if point.speedup is None or not point.paired or point.noise_floor is None:
         return None
-    floor = point.noise_floor
-    if point.speedup.low > max(1.0, 1.0 if floor is None else floor.high):
+    if point.speedup.low > max(1.0, point.noise_floor.high):
         return True
-    if point.speedup.high < min(1.0, 1.0 if floor is None else floor.low):
+    if point.speedup.high < min(1.0, point.noise_floor.low):
         return False
     return None
 
@@ -176,9 +175,10 @@ def _speedup(point: Point) -> Estimate:
 
 
 def _floor(point: Point) -> str:
-    if point.noise_floor is None or isinf(point.noise_floor.high):
+    if point.noise_floor is None or not point.noise_floor.is_bounded:
         return "; noise floor unknown" if point.paired else "; from times of separate processes"
-    return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}"
+    whose = "" if point.floor_of is None else f", of {_rows(point.floor_of.n_samples)}"
+    return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}{whose}"
 
 
 def _from(start: int, outcomes: Mapping[int, bool | None]) -> str:
