@@ -42,4 +42,4 @@ class Dispatch(WarmRunner):
 
     track_predict_s.pretty_name = "Dispatch overhead"  # type: ignore[attr-defined]
     track_predict_s.unit = "seconds"  # type: ignore[attr-defined]
-    track_predict_s.version = "1"  # type: ignore[attr-defined]
+    track_predict_s.version = "2"  # type: ignore[attr-defined]

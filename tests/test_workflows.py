@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,40 @@ def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow):
     uses = re.findall(r"uses: (.*)", text)
     assert len(uses) == sum("uses" in step for job in content["jobs"].values() for step in job["steps"])
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in uses)
+
+
+def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(tmp_path):
+    content = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
+    steps = {step["name"]: step["run"] for step in content["jobs"]["measure"]["steps"] if "name" in step}
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(tmp_path)}
+    work = tmp_path / "work"
+
+    def run(*command, cwd=work):
+        subprocess.run(command, cwd=cwd, env=environ, check=True, capture_output=True, text=True)
+
+    def night(text):
+        """Do what the job does in a fresh clone, with a bench that writes as asv does."""
+        run("git", "clone", "--quiet", str(tmp_path / "origin"), str(work), cwd=tmp_path)
+        run("bash", "-e", "-c", steps["Take over the results of earlier nights"])
+        (work / "results" / "benchmarks.json").write_text(text)
+        (work / "results" / f"{text}.json").write_text(text)
+        run("bash", "-e", "-c", steps["Keep the results"])
+        shutil.rmtree(work)
+
+    origin = tmp_path / "origin"
+    (origin / "results").mkdir(parents=True)
+    (origin / "results" / "benchmarks.json").write_text("old")
+    (origin / "code.py").write_text("")
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=origin)
+    run("git", "add", "--all", cwd=origin)
+    who = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
+    run("git", *who, "commit", "--quiet", "--message", "begin", cwd=origin)
+    for text in ("first", "second"):
+        night(text)
+    listed = subprocess.run(
+        ["git", "ls-tree", "-r", "--name-only", "results"], cwd=origin, capture_output=True, text=True, check=True
+    )
+    assert listed.stdout.split() == [f"results/{name}.json" for name in ("benchmarks", "first", "second")]
 
 
 def test_what_a_stranger_wrote_never_becomes_part_of_a_script(workflow):
