@@ -5,6 +5,7 @@ Everything heavy is imported inside the commands, so that ``infbench --help`` an
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import sys
@@ -50,6 +51,14 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: str | N
     return int(value) if re.fullmatch(r"[+-]?[0-9]{1,99}", value) else value
 
 
+_LIST_HELP = "May be given several times, or as a list with commas."
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    """Return each name once."""
+    return list(dict.fromkeys(name.strip() for value in values for name in value.split(",")))
+
+
 _number_option = partial(click.option, callback=_number, metavar="INTEGER")
 
 
@@ -63,12 +72,16 @@ def cli() -> None:
 @click.option("--model", default="random_forest", show_default=True, help="Name of the model.")
 @click.option("--data", default="synthetic", show_default=True, help="Name of the data set.")
 @click.option(
+    "--model-file", type=click.Path(), help="A fitted estimator of yours, kept by joblib.dump or pickle.dump."
+)
+@click.option("--data-file", type=click.Path(), help="Rows of yours, kept by numpy.save. [default: synthetic ones]")
+@click.option(
     "--runner",
     "runners",
     multiple=True,
     default=["process"],
     show_default=True,
-    help="How to run on several processes. May be given several times, or as a list with commas.",
+    help=f"How to run on several processes. {_LIST_HELP}",
 )
 @click.option("--method", default="predict", show_default=True, help="Method of the model.")
 @_number_option("--n-samples", help="Rows to predict. [default: 100000]")
@@ -103,7 +116,12 @@ def compare(
         defaults = _QUICK if quick else _USUAL
         # Not `is None`: that may have been asked for.
         workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
-        names = list(dict.fromkeys(name.strip() for names in runners for name in names.split(",")))
+        for file, name in (("model_file", "model"), ("data_file", "data")):
+            if workload[file] is not None and given(name) is not ParameterSource.DEFAULT:
+                raise InvalidParameterError(f"either --{name} or --{name}-file may be given, got both")
+        if workload["data_file"] is not None and given("n_samples") is ParameterSource.DEFAULT:
+            workload["n_samples"] = None  # those of the file
+        names = _names(runners)
         finished: list[Comparison] = []
         try:
             for comparison in _measure(names, **workload):
@@ -117,8 +135,8 @@ def compare(
 
 
 @cli.command()
-@click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: five]")
-@click.option("--runner", "runners", multiple=True, help="Name of a runner. May be given several times. [default: all]")
+@click.option("--model", "models", multiple=True, help=f"Name of a model. {_LIST_HELP} [default: five]")
+@click.option("--runner", "runners", multiple=True, help=f"Name of a runner. {_LIST_HELP} [default: all]")
 @click.option(
     "--size", "sizes", multiple=True, metavar="N_SAMPLES:BATCH_SIZE", help="May be given several times. [default: five]"
 )
@@ -146,7 +164,7 @@ def peers(
 
     Each runner and model has a process of its own, with one inner thread everywhere.
 
-    Exit code 0: fine, 1: a runner failed, 2: wrong usage, 130: interrupted.
+    Exit code 0: fine, 1: a runner failed, or none could be measured, 2: wrong usage, 130: interrupted.
     """
     with _errors_as_exit_codes():
         from infbench.checks import check_positive_int, check_random_state
@@ -162,8 +180,8 @@ def peers(
         check_positive_int("n_processes", n_processes, allow_none=True)
         check_positive_int("repeat", repeat)
         check_random_state(seed)
-        models = models or (QUICK_MODELS if quick else MODELS)
-        runners = runners or [name for name in RUNNERS if name != "serial"]
+        models = _names(models) or (QUICK_MODELS if quick else MODELS)
+        runners = _names(runners) or [name for name in RUNNERS if name != "serial"]
         grid = [_size(size) for size in sizes] or (QUICK_SIZES if quick else SIZES)
         _check_models(models)
         for name in runners:
@@ -185,13 +203,16 @@ def peers(
                     (markdown_file, lambda: peers_markdown(finished)),
                 )
         failed = [f"{peer.runner} with {peer.model}" for peer in finished if peer.problem and not peer.refused]
-        if failed:
+        if failed and comparisons:
             raise RunnerError(f"failed: {', '.join(failed)}")
+        if not comparisons:
+            reasons = dict.fromkeys(f"{peer.runner} with {peer.model}: {peer.problem}" for peer in finished)
+            raise RunnerError("\n".join(["nothing was measured", *reasons]))
 
 
 @cli.command()
 @click.option("--base", required=True, metavar="REV", help="The commit to measure against.")
-@click.option("--model", "models", multiple=True, help="Name of a model. May be given several times. [default: three]")
+@click.option("--model", "models", multiple=True, help=f"Name of a model. {_LIST_HELP} [default: three]")
 @click.option("--runner", default="process", show_default=True, help="Name of a runner.")
 @_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
 @_number_option("--turns", default="9", show_default=True, help="How often both are started afresh.")
@@ -201,7 +222,7 @@ def gate(
 ) -> None:
     """Measure the working tree against a commit, in turn, and print what became worse.
 
-    Exit code 0: nothing is worse, 1: something is, 2: wrong usage, 3: inconclusive, 130: interrupted.
+    Exit code 0: nothing is worse, 1: something is, or it failed, 2: wrong usage, 3: inconclusive, 130: interrupted.
     """
     with _errors_as_exit_codes():
         from infbench.checks import check_positive_int
@@ -213,11 +234,9 @@ def gate(
         check_positive_int("n_processes", n_processes)
         check_positive_int("turns", turns)
         runner_class(runner)
-        models = models or MODELS
+        models = _names(models) or MODELS
         _check_models(models)
         how = {"runner": runner, "n_processes": n_processes, "turns": turns}
-        # CI ends a job with SIGTERM: that, too, must take all processes and the folder along.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with _progress(f"measure against {base}", turns) as show:
             progress = partial(_show_rounds, show, f"measure against {base}", 0)
             rows = run_gate(base, models=models, progress=progress, **how)
@@ -278,6 +297,8 @@ def _measure(
     *,
     model: str,
     data: str,
+    model_file: str | None,
+    data_file: str | None,
     method: str,
     n_samples: Any,
     n_features: Any,
@@ -287,10 +308,12 @@ def _measure(
     seed: Any,
 ) -> Iterator[Comparison]:
     """Measure one runner after the other. Everything that can be refused is refused before the first."""
+    from sklearn.exceptions import NotFittedError
+
     from infbench.checks import check_positive_int
-    from infbench.data import load_data
+    from infbench.data import load_data, read_data
     from infbench.measure import check_comparable, compare
-    from infbench.models import make_model
+    from infbench.models import make_model, read_model
     from infbench.runners import runner_class
 
     check_positive_int("n_processes", n_processes, allow_none=True)
@@ -298,13 +321,25 @@ def _measure(
     check_positive_int("repeat", repeat)
     for name in runners:
         runner_class(name)
-    with _progress(f"fit {model}", repeat * len(runners)) as show:
-        X = load_data(data, n_samples=n_samples, n_features=n_features, random_state=seed)
-        estimator = make_model(model, n_features=n_features, random_state=seed, data=data)
+    with _progress(f"fit {model}" if model_file is None else f"load {model_file}", repeat * len(runners)) as show:
+        estimator = None if model_file is None else read_model(model_file)
+        if data_file is None:
+            n_columns = getattr(estimator, "n_features_in_", None) if n_features is None else n_features
+            X = load_data(data, n_samples=n_samples, n_features=n_columns, random_state=seed)
+        else:
+            X = read_data(data_file, n_samples=n_samples)
+            if n_features not in (None, X.shape[1]):
+                raise InvalidParameterError(f"n_features must be {X.shape[1]}, as in {data_file}, got {n_features!r}")
+        if estimator is None:
+            fit_on = data if data_file is None else "synthetic"
+            estimator = make_model(model, n_features=X.shape[1], random_state=seed, data=fit_on)
         how = {"batch_size": batch_size, "method": method, "repeat": repeat}
         of_each = {name: None if name == "serial" else n_processes for name in runners}
-        for name in runners:
-            check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
+        try:
+            for name in runners:
+                check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
+        except NotFittedError as error:
+            raise InvalidParameterError(str(error)) from error
         for position, name in enumerate(runners):
             show(f"start {name}", position * repeat)
             yield compare(
@@ -312,8 +347,8 @@ def _measure(
                 X,
                 runner=name,
                 n_processes=of_each[name],
-                model=model,
-                data=data,
+                model=model_file or model,
+                data=data_file or data,
                 random_state=seed,
                 progress=partial(_show_rounds, show, f"measure {name}", position * repeat),
                 **how,
@@ -365,7 +400,9 @@ def _site(module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"{error.name} is missing: pip install 'infbench[bench]'") from error
+        raise MissingDependencyError(
+            f"{error.name} is not installed, it comes with infbench[bench]: pip install '.[bench]' where infbench is"
+        ) from error
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -402,7 +439,11 @@ def _progress(what: str, total: int) -> Iterator[Show]:
 
 @contextmanager
 def _errors_as_exit_codes() -> Iterator[None]:
-    """End with a message and an exit code, and without a traceback, where the library raises one of its errors."""
+    """End with a message and an exit code, and without a traceback, where the library raises one of its errors.
+
+    SIGTERM, by which CI, systemd and others end a job, is what Ctrl-C is: processes end, and what is finished is told.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except (InvalidParameterError, MissingMethodError) as error:
@@ -415,6 +456,12 @@ def _errors_as_exit_codes() -> Iterator[None]:
         _fail(EXIT_FAILED, f"not enough memory: {error}")
     except KeyboardInterrupt:
         _fail(EXIT_INTERRUPTED, "interrupted")
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # nobody reads on: click ends quietly then
+        _fail(EXIT_FAILED, str(error))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(exit_code: int, message: str) -> NoReturn:

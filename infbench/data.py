@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infbench.checks import check_positive_int, check_random_state
 from infbench.errors import InvalidParameterError, UnknownNameError
@@ -65,6 +65,37 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     # latter in any release, and every release set must see the same rows.
     with _must_fit(n_samples, n_features):
         return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
+
+
+def read_data(path: str, n_samples: int | None = None) -> NDArray[Any]:
+    """Read rows that were written by ``numpy.save``.
+
+    Parameters
+    ----------
+    path : str
+    n_samples : int or None, default=None
+        How many rows to return; the file's are repeated where it has fewer. None: those of the file.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), of the file's dtype
+
+    Raises
+    ------
+    InvalidParameterError
+        Where it cannot be read, or holds no two-dimensional array of numbers with a row at least.
+    """
+    import numpy as np
+
+    check_positive_int("n_samples", n_samples, allow_none=True)
+    try:
+        rows = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidParameterError(f"{path} must be an array kept by numpy.save: {error}") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or not len(rows) or rows.dtype.kind not in "biuf":
+        got = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+        raise InvalidParameterError(f"{path} must be an array of numbers, (n_samples, n_features), got {got}")
+    return rows if n_samples is None else np.resize(rows, (n_samples, rows.shape[1]))
 
 
 def make_training_data(

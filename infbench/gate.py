@@ -124,12 +124,14 @@ def run_gate(
     Raises
     ------
     InvalidParameterError
-        Where there are too few turns, this is no git repository, or there is no such commit, or no infbench in it.
+        Where there are too few turns, this is no git repository, or there is no such commit, or no infbench in it, or
+        the runner does not take one of the models.
     InfbenchError
         Where a process fails; the message holds what it printed.
     """
     from infbench.data import make_data
     from infbench.models import make_model
+    from infbench.runners import make_runner
 
     if turns < MIN_TURNS:
         raise InvalidParameterError(f"turns must be at least {MIN_TURNS}, fewer bound no 99 % interval, got {turns}")
@@ -143,7 +145,10 @@ def run_gate(
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             archive.extractall(old)
         workload = Path(folder, "workload.pickle")
-        workload.write_bytes(pickle.dumps(([make_model(model) for model in models], make_data(n_samples=_N_SAMPLES))))
+        estimators = [make_model(model) for model in models]
+        for estimator in estimators:
+            make_runner(runner, estimator, n_processes=n_processes)  # it may be made for other models
+        workload.write_bytes(pickle.dumps((estimators, make_data(n_samples=_N_SAMPLES))))
         for done in range(turns):
             with ExitStack() as stack:
                 sides = [

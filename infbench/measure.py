@@ -23,8 +23,8 @@ from infbench.errors import InvalidParameterError
 from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
-from infbench.runners import make_runner, runner_class
-from infbench.runners.base import Runner, check_estimator, check_method
+from infbench.runners import make_runner
+from infbench.runners.base import Runner, check_method
 from infbench.runners.batches import check_rows
 from infbench.runners.serial import SerialRunner
 from infbench.timing import NOTICES_S, Progress, time_after_pauses, time_in_turn
@@ -166,12 +166,12 @@ def check_comparable(
     Raises
     ------
     InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
+    MissingDependencyError
+        Where the runner needs what is not installed.
     """
-    runner_class(runner)
-    check_positive_int("n_processes", n_processes, allow_none=True)
+    make_runner(runner, estimator, n_processes=n_processes)
     check_positive_int("batch_size", batch_size, allow_none=True)
     check_positive_int("repeat", repeat)
-    check_estimator(estimator)
     check_method(estimator, method)
     check_rows(X, estimator)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infbench.data import load_training_data
-from infbench.errors import UnknownNameError
+from infbench.errors import InvalidParameterError, UnknownNameError
 
 
 def make_model(
@@ -56,6 +56,34 @@ def make_model(
     with threadpool_limits(limits=1):
         model.fit(X, y)
     return model
+
+
+def read_model(path: str) -> Any:
+    """Read a fitted estimator that was written by ``joblib.dump`` or ``pickle.dump``.
+
+    Parameters
+    ----------
+    path : str
+        Reading such a file runs code of whoever wrote it.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    InvalidParameterError
+        Where it cannot be read, or holds no estimator; the message says why.
+    """
+    import joblib
+
+    try:
+        estimator = joblib.load(path)
+    except Exception as error:  # whatever it takes to be made again may fail in any way
+        raise InvalidParameterError(f"{path} must be an estimator kept by joblib.dump: {error!r}") from error
+    if not hasattr(estimator, "fit"):
+        raise InvalidParameterError(f"{path} must be an estimator kept by joblib.dump, got {type(estimator).__name__}")
+    return estimator
 
 
 def _random_forest(random_state: int) -> Any:

@@ -42,10 +42,17 @@ def _claim_and_evidence(comparison: Comparison) -> tuple[str, str]:
     # Not "2 processes": what computes in the runner `native` are threads.
     subject = f"{comparison.runner} with n_processes={comparison.n_processes}"
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
+    n_batches = -(-comparison.n_samples // comparison.batch_size)
+    few = n_batches < comparison.n_processes and comparison.runner not in _SHARE_OUT_NO_BATCHES
+    batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
     return (
         f"{answer}: {subject} is {speedup.value:.2f} times as fast as a single process",
-        f"({intervals}), efficiency {comparison.efficiency:.0%}.",
+        f"({intervals}), efficiency {comparison.efficiency:.0%}."
+        + (f" There was only {batches} to share out: take a smaller batch_size." if few else ""),
     )
+
+
+_SHARE_OUT_NO_BATCHES = {"native", "forest", "auto"}
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
@@ -68,7 +75,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH)),
         text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         textwrap.fill(_other_note(comparisons[0]), PROSE_WIDTH),
-        "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons[0])),
+        "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -92,7 +99,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, markdown_table, str),
         markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         _other_note(comparisons[0]),
-        "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons[0])),
+        "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -366,15 +373,19 @@ def _default_threads_s(comparison: Comparison) -> float | None:
     return median(comparison.serial_default_threads_s) if comparison.serial_default_threads_s else None
 
 
-def _conditions(comparison: Comparison) -> Iterable[tuple[str, str]]:
+def _conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
+    comparison = comparisons[0]
     machine = comparison.machine
     yield "model", comparison.model
     yield "method", comparison.method
     yield "data", comparison.data or "given"
     yield "n_samples", f"{comparison.n_samples:,}"
     yield "n_features", f"{comparison.n_features:,}"
-    yield "n_processes", str(comparison.n_processes)
-    yield "batch_size", f"{comparison.batch_size:,}"
+    for name in ("n_processes", "batch_size"):
+        of_each = [f"{getattr(one, name):,}" for one in comparisons]
+        alike = len(set(of_each)) == 1
+        told = (f"{value} ({one.runner})" for value, one in zip(of_each, comparisons, strict=True))
+        yield name, of_each[0] if alike else ", ".join(told)
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
     yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu or 'unknown model'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import pty
 import re
 import select
@@ -16,8 +17,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import joblib
+import numpy as np
 import psutil
 import pytest
+from sklearn.tree import DecisionTreeRegressor
 
 from infbench.report import comparison_csv, comparison_markdown, comparison_text
 from infbench.results import comparisons_from_json
@@ -185,6 +189,14 @@ REFUSED = POSITIVE_OR_NONE | {
     "--method transform": "DummyClassifier has no method 'transform' for a runner to call, it has: predict, "
     "predict_proba",
     "--method fit": "DummyClassifier has no method 'fit' for a runner to call, it has: predict, predict_proba",
+    "--runner native,forest": "the forest runner takes RandomForestClassifier",
+    "--model dummy --model-file old.txt": "either --model or --model-file may be given, got both",
+    "--data wine --data-file old.txt": "either --data or --data-file may be given, got both",
+    "--data-file old.txt": "old.txt must be an array kept by numpy.save: ",
+    "--data-file missing.npy": "missing.npy must be an array kept by numpy.save: ",
+    "--data-file text.npy": "text.npy must be an array of numbers, (n_samples, n_features), got <U1 of shape (2, 1)",
+    "--data-file flat.npy": "flat.npy must be an array of numbers, (n_samples, n_features), got float64 of shape (3,)",
+    "--data-file rows.npy --n-features 5": "n_features must be 2, as in rows.npy, got 5",
     "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
     "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
     "--markdown .": "cannot write .: it is a folder",
@@ -204,6 +216,8 @@ def refusals(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("refusals")
     (folder / "old.txt").write_text("old\n")
+    for name, array in (("text", np.array([["a"], ["b"]])), ("flat", np.zeros(3)), ("rows", np.zeros((3, 2)))):
+        np.save(folder / f"{name}.npy", array)
     arguments = [["compare", "--model", "dummy", *shlex.split(line)] for line in REFUSED]
     command = [sys.executable, "-c", REFUSALS]
     run = subprocess.run(
@@ -225,7 +239,50 @@ def test_wrong_usage_is_refused_with_the_reason(refusals, line):
 def test_a_refusal_comes_before_any_process_and_touches_no_file(refusals):
     _, children, folder = refusals
     assert children == 0
-    assert content(folder) == {"old.txt": "old\n"}
+    assert {path.name for path in folder.iterdir()} == {"old.txt", "text.npy", "flat.npy", "rows.npy"}
+    assert (folder / "old.txt").read_text() == "old\n"
+
+
+def test_a_model_and_rows_of_ones_own_are_measured(tmp_path):
+    X = np.random.RandomState(0).standard_normal((120, 3))
+    joblib.dump(DecisionTreeRegressor(random_state=0).fit(X, X[:, 0]), tmp_path / "tree.joblib")
+    (tmp_path / "tree.pickle").write_bytes(pickle.dumps(DecisionTreeRegressor(random_state=0).fit(X, X[:, 0])))
+    np.save(tmp_path / "rows.npy", X)
+    how = ["compare", "--runner", "process,native", "--n-processes", "2", "--repeat", "6", "--json", "all.json"]
+    for given, n_samples in (
+        (["--model-file", "tree.joblib", "--data-file", "rows.npy", "--batch-size", "30"], 120),
+        (["--model-file", "tree.pickle", "--n-samples", "50", "--batch-size", "10"], 50),
+        (["--model", "dummy", "--data-file", "rows.npy", "--n-samples", "500", "--batch-size", "100"], 500),
+    ):
+        run = infbench(*how, *given, cwd=tmp_path)
+        assert (run.returncode, run.stderr) == (0, "")
+        comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
+        assert [(one.n_samples, one.n_features) for one in comparisons] == [(n_samples, 3)] * 2
+        assert {one.model for one in comparisons} == {given[1]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model-file", "missing.joblib"], "missing.joblib must be an estimator kept by joblib.dump: FileNotFound"),
+        (["--model-file", "rows.npy"], "rows.npy must be an estimator kept by joblib.dump"),
+        (["--model-file", "list.joblib"], "list.joblib must be an estimator kept by joblib.dump, got list"),
+        (["--model-file", "tree.joblib", "--data-file", "rows.npy"], "X must have 3 features, as DecisionTree"),
+        (
+            ["--model-file", "new.joblib", "--data-file", "rows.npy"],
+            "This DecisionTreeRegressor instance is not fitted",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, arguments, message):
+    X = np.zeros((9, 3))
+    joblib.dump(DecisionTreeRegressor().fit(X, X[:, 0]), tmp_path / "tree.joblib")
+    joblib.dump(DecisionTreeRegressor(), tmp_path / "new.joblib")
+    joblib.dump([1], tmp_path / "list.joblib")
+    np.save(tmp_path / "rows.npy", np.zeros((9, 2)))
+    run = infbench("compare", *arguments, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines()[-1].startswith(f"Error: {message}")
 
 
 def test_wrong_usage_ends_the_real_program_with_2(tmp_path):
@@ -357,6 +414,43 @@ def test_a_runner_that_fails_leaves_the_results_of_those_before_it(tmp_path):
     assert (tmp_path / "results.txt").read_text() == run.stdout
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
     assert native.runner == "native"
+
+
+def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("the system has no /dev/full")
+    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "native", "--csv", "new.csv"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        run = subprocess.run(command, cwd=tmp_path, env=environ(), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert run.returncode != 0
+    assert run.stderr.splitlines()[0] == "Error: [Errno 28] No space left on device"
+    assert (tmp_path / "new.csv").read_text().startswith("model,")
+
+
+@pytest.mark.parametrize("runner", ["process", "futures", "loky"])
+def test_sigterm_leaves_no_process_and_loses_no_finished_result(tmp_path, runner):
+    files = ["--output", "results.txt", "--json", "new.json"]
+    with on_a_terminal(*LONG, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
+        read_until(terminal, f"measure {runner}")
+        begun = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        shown = read_until(terminal)
+        out = process.stdout.read().decode()
+        assert process.wait() == 130
+    assert begun
+    assert not psutil.wait_procs(begun, timeout=10)[1]
+    assert "Only 1 of 2 runners were measured." in shown
+    assert (tmp_path / "results.txt").read_text() == out
+    (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
+    assert native.runner == "native"
+
+
+def test_a_closed_stdout_breaks_no_worker(tmp_path):
+    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "process", "--csv", "new.csv"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    run = subprocess.run(closed, cwd=tmp_path, env=environ(), stderr=subprocess.PIPE, text=True)
+    assert "Traceback" not in run.stderr
+    assert (tmp_path / "new.csv").read_text().startswith("model,")
 
 
 @contextmanager
@@ -516,7 +610,7 @@ def test_help_names_every_option(tmp_path):
         f"--{name}"
         for name in (
             *("model", "data", "runner", "method", "n-samples", "n-features", "n-processes", "batch-size", "repeat"),
-            *("seed", "output", "json", "csv", "markdown", "quick"),
+            *("seed", "output", "json", "csv", "markdown", "quick", "model-file", "data-file"),
         )
     }
 

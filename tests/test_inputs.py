@@ -104,6 +104,10 @@ def test_sparse_rows_and_answers(start):
     with start(TfidfTransformer().fit(counts)) as runner:
         check_answer(runner, "transform", counts, 11)
         check_answer(runner, "transform", counts.tocsc(), 11)
+        for form in ("coo", "dia", "bsr", "lil", "dok"):
+            check_answer(runner, "transform", counts.asformat(form), 11)
+            whole = runner.transform(counts.asformat(form), batch_size=11)
+            np.testing.assert_array_equal(whole.toarray(), runner.estimator.transform(counts).toarray())
 
 
 def test_masked_and_missing_values(start):

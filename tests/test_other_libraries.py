@@ -169,6 +169,6 @@ def test_ctrl_c_while_it_starts(name, tmp_path, nothing_left_behind):
 
 def test_missing_one_is_named_with_its_extra():
     with pytest.raises(
-        MissingDependencyError, match=r"no_such_library is not installed: pip install 'infbench\[dask\]'"
+        MissingDependencyError, match=r"no_such_library is not installed, it comes with infbench\[dask\]: pip install"
     ):
         import_extra("no_such_library", "dask")

@@ -99,6 +99,27 @@ def test_runners_that_fail_are_named_and_the_others_measured(tmp_path):
     assert done.stderr == "Error: failed: dies with dummy, raises with dummy\n"
 
 
+def test_where_nothing_can_be_measured_the_reasons_are_told(tmp_path):
+    how = ("--model", "dummy,svc", "--size", "60:20", "--repeat", "1", "--json", "all.json")
+    done = run("--runner", "forest,serial", "--n-processes", "2", *how, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, *reasons = done.stderr.splitlines()
+    assert first == "Error: nothing was measured"
+    assert [reason.partition(": ")[0] for reason in reasons] == [
+        f"{runner} with {model}" for model in ("dummy", "svc") for runner in ("forest", "serial")
+    ]
+    assert "the forest runner takes RandomForestClassifier" in reasons[0]
+    assert "n_processes must be 1 or None for the serial runner, got 2" in reasons[1]
+    assert not (tmp_path / "all.json").exists()
+
+
+def test_a_name_that_comes_twice_is_measured_once(tmp_path):
+    how = ("--model", "dummy", "--model", "dummy", "--size", "60:20", "--repeat", "1", "--json", "all.json")
+    done = run("--runner", "threads,threads", *how, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(comparisons_from_json((tmp_path / "all.json").read_text())) == 1
+
+
 COUNTS = """
 import infbench.runners
 from infbench.runners.serial import SerialRunner
@@ -148,7 +169,7 @@ def test_stopped_leaves_no_process(stop, runner, tmp_path):
         out, errors = process.communicate()
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert out == ""
-    if stop == signal.SIGINT:
+    if stop != signal.SIGKILL:
         assert process.returncode == 130
         assert "Error: interrupted\n" in errors
     if runner == "process":  # workers of the other may say by themselves that they were interrupted
@@ -159,7 +180,7 @@ FAST = replace(PAYS, runner="process", n_samples=1_000, batch_size=100)
 PEERS = [
     Peer("random_forest", "process", (FAST, replace(FAST, n_samples=9_000, parallel_s=tuple(FAST.serial_s)))),
     Peer("random_forest", "pool", (replace(FAST, runner="pool"),), "RunnerError: it broke"),
-    Peer("random_forest", "ray", (), "ray is not installed: pip install 'infbench[ray]'", refused=True),
+    Peer("random_forest", "ray", (), "ray is not installed, it comes with infbench[ray]", refused=True),
     Peer("dummy", "process", (FAST,)),
 ]
 

@@ -9,7 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
+import numpy as np
 import pytest
+
+from infbench.data import make_data
+from infbench.models import make_model
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,6 +54,8 @@ def test_requirements_are_what_the_tests_run_with(command):
 # `releases` needs a package index: see test_releases.py.
 @pytest.mark.parametrize("command", [c for c in PROGRAMS if " peers " not in c and " releases " not in c])
 def test_programs_answer(command, tmp_path):
+    joblib.dump(make_model("dummy"), tmp_path / "model.joblib")
+    np.save(tmp_path / "rows.npy", make_data(n_samples=80))
     script, *arguments = shlex.split(command)[1:]
     path = [script] if script == "-m" else [str(ROOT / script)]
     done = run([sys.executable, *path, *arguments, *SMALL], tmp_path)

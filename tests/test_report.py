@@ -139,6 +139,23 @@ def test_the_verdict_is_one_sentence(comparison, sentence):
     assert verdict(comparison) == sentence
 
 
+def test_batches_too_few_to_be_shared_out_are_told():
+    alone = replace(PAYS, n_samples=500, batch_size=500, n_processes=2)
+    assert verdict(alone).endswith(" There was only 1 batch to share out: take a smaller batch_size.")
+    few = replace(PAYS, n_samples=1_000, batch_size=500, n_processes=4)
+    assert verdict(few).endswith(" There was only 2 batches to share out: take a smaller batch_size.")
+    for enough in (replace(few, n_processes=2), replace(alone, runner="forest"), replace(alone, runner="native")):
+        assert "to share out" not in verdict(enough)
+
+
+def test_conditions_that_differ_name_their_runners():
+    other = replace(LOSES, runner="forest", batch_size=2_000, n_processes=2)
+    for text in (comparison_text([PAYS, other]), comparison_markdown([PAYS, other])):
+        assert f"{PAYS.batch_size:,} (process), 2,000 (forest)" in text
+        assert "4 (process), 2 (forest)" in text
+    assert "(process)" not in comparison_text([PAYS, LOSES])
+
+
 def test_a_noise_floor_below_one_makes_no_slower_runner_pay():
     drifting = tuple(2.0 / 0.9 for _ in range(N_ROUNDS))  # the second serial run was always slower
     assert verdict(replace(PAYS, parallel_s=(2.0 / 0.95,) * N_ROUNDS, serial_again_s=drifting)).startswith("Inconclu")

@@ -29,7 +29,7 @@ import numpy as np
 from infbench.checks import check_positive_int
 from infbench.errors import MissingMethodError, RunnerError
 from infbench.machine import usable_cpus
-from infbench.runners.batches import Batches, check_rows
+from infbench.runners.batches import Batches, check_rows, sliceable
 
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 """Methods of an estimator that a runner can call."""
@@ -244,7 +244,7 @@ class Runner(ABC):
             batch_size = self.default_batch_size(n_samples)
         self._check_started()
         with self._turn:
-            return self._run(method, Batches(X, n_samples, int(batch_size)))
+            return self._run(method, Batches(sliceable(X), n_samples, int(batch_size)))
 
     def default_batch_size(self, n_samples: int) -> int:
         """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.

@@ -44,6 +44,11 @@ def check_rows(X: Any, estimator: Any) -> int:
     return int(n_samples)
 
 
+def sliceable(X: Any) -> Any:
+    """Return `X`, or its rows in a form that can be sliced where it is a sparse matrix in one that cannot."""
+    return X.tocsr() if hasattr(X, "tocsr") and X.format in {"coo", "dia", "bsr"} else X
+
+
 def take(X: Any, start: int, stop: int) -> Any:
     """Return the rows from `start` up to `stop`, as a view where `X` can give one."""
     return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]

@@ -30,4 +30,7 @@ def import_extra(module: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as missing:
-        raise MissingDependencyError(f"{missing.name} is not installed: pip install 'infbench[{extra}]'") from missing
+        raise MissingDependencyError(
+            f"{missing.name} is not installed, it comes with infbench[{extra}]: "
+            f"pip install '.[{extra}]' where infbench is"
+        ) from missing

@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -158,6 +159,7 @@ def _work_and_exit(make_worker: Callable[[], Worker]) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):  # it is None, or closed, or nobody reads it
+                stream.flush()
         os._exit(exit_code)
