@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "answers": {"errors"},
     "measure": LEAVES | {"data", "models", "results", "timing", "runners", "memory", "answers"},
     "peers": LEAVES | {"data", "models", "results", "measure"},
-    "gate": LEAVES | {"data", "models", "results"},
+    "gate": LEAVES | {"data", "models", "results", "runners"},
     "tables": {"stats"},
     "report": LEAVES | {"results", "tables"},
     "report_peers": LEAVES | {"results", "tables"},

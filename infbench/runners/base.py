@@ -109,7 +109,8 @@ class Runner(ABC):
 
     Notes
     -----
-    Threads may share a runner: their calls take turns. A fork of the process may not: it gets a `RunnerError`.
+    Threads may share a runner: their calls take turns, and starting and closing wait for a call that is being made. A
+    fork of the process may not: it gets a `RunnerError`.
     """
 
     name: ClassVar[str]
@@ -123,7 +124,8 @@ class Runner(ABC):
         self.estimator = estimator
         self.n_processes = usable_cpus() if n_processes is None else int(n_processes)
         self.inner_threads = inner_threads
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # a signal handler may close what its own thread is using
+        self._is_called = False
         self._started_in_pid: int | None = None
 
     def start(self) -> Self:
@@ -139,18 +141,22 @@ class Runner(ABC):
         WorkerStartError
             Where workers do not come up; none is left running then.
         """
-        if self._started_in_pid is None:
-            self._start()
-            self._started_in_pid = os.getpid()
+        with self._turn:
+            if self._started_in_pid is None:
+                self._start()
+                self._started_in_pid = os.getpid()
         return self
 
     def close(self) -> None:
         """End all that `start` started. May be called again; then it does nothing."""
-        started_in_pid, self._started_in_pid = self._started_in_pid, None
-        if started_in_pid == os.getpid():
-            self._close()
-        elif started_in_pid is not None:
+        if self._started_in_pid not in (None, os.getpid()):  # who held the lock at the fork is not in it
+            self._started_in_pid = None
             self._close_in_fork()
+            return
+        with self._turn:
+            started_in_pid, self._started_in_pid = self._started_in_pid, None
+            if started_in_pid is not None:
+                self._close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -184,9 +190,10 @@ class Runner(ABC):
         MissingMethodError
             Where the estimator has no such method.
         RunnerError
-            Where the runner is not started, or a worker fails.
+            Where the runner is not started, or is at a call of this thread already, or a worker fails.
         Exception
-            Whatever the estimator raises, of the first batch that raises.
+            Whatever the estimator raises, of the first batch that raises; of any that does with ``pool``,
+            ``pool_per_task``, ``loky``, ``threading``, ``mpire``, ``dask`` and ``ray``.
         """
         return self.run("predict", X, batch_size=batch_size)
 
@@ -244,7 +251,16 @@ class Runner(ABC):
             batch_size = self.default_batch_size(n_samples)
         self._check_started()
         with self._turn:
-            return self._run(method, Batches(sliceable(X), n_samples, int(batch_size)))
+            self._check_started()  # another thread may have closed it meanwhile
+            if self._is_called:
+                raise RunnerError(
+                    f"{type(self).__name__} is at a call of this thread already: a signal handler cannot use it"
+                )
+            self._is_called = True
+            try:
+                return self._run(method, Batches(sliceable(X), n_samples, int(batch_size)))
+            finally:
+                self._is_called = False
 
     def default_batch_size(self, n_samples: int) -> int:
         """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.

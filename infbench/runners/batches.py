@@ -60,7 +60,7 @@ def packed(batch: Any) -> Any:
     A slice of rows of a Fortran-ordered array is contiguous in no order, and pickle would make it C-ordered. BLAS takes
     another path then, and the answer may differ in the last bit.
     """
-    if type(batch) is np.ndarray and not batch.flags.forc:
+    if isinstance(batch, np.ndarray) and not batch.flags.forc:
         return batch.copy(order="K")
     return batch
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from infbench.runners.ambient import Ambient
 from infbench.runners.batches import Batches, join
 from infbench.runners.crew import WorkerHandle
 from infbench.runners.mailbox import NEXT
@@ -50,6 +51,7 @@ class Held:
     worker: WorkerHandle
     share: Share
     pickled: bytes | None
+    settings: Ambient
     limit: int
     retried: bool = False
 

@@ -40,6 +40,16 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
     return address
 
 
+def with_its_strides(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a copy that lies in memory as the array does: another order can change a last bit."""
+    before, n_bytes = extent(array.shape, array.strides, array.itemsize)
+    copy: np.ndarray[Any, Any] = np.ndarray(
+        array.shape, array.dtype, np.empty(n_bytes, np.uint8), before, array.strides
+    )
+    copy[...] = array
+    return copy
+
+
 class OwnMemory:
     """The memory of this process, opened so that other processes can be sent what they need to read it.
 
@@ -147,6 +157,9 @@ class CallerMemory:
             number = ctypes.get_errno()
             if number == errno.ESRCH:
                 return 0
+            if number == errno.EPERM:  # the caller has changed its user since
+                self._read = self._read_by_fd
+                return self._read_by_fd(memory, address)
             raise OSError(number, os.strerror(number))
         return n_bytes
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
+from weakref import WeakSet
 
-from infbench.errors import WorkerStartError
+from infbench.errors import RunnerError, WorkerStartError
+from infbench.runners.ambient import Ambient
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
@@ -52,6 +56,8 @@ class WorkerHandle:
         Keys of the memory for rows that the worker has mapped.
     kept_off : int or None
         The CPU that the process may not use.
+    told : Ambient or None
+        The settings that the worker has taken on.
     """
 
     def __init__(self, index: int) -> None:
@@ -61,6 +67,7 @@ class WorkerHandle:
         self.answers: SharedBuffer | None = None
         self.shown: set[int] = set()
         self.kept_off: int | None = None
+        self.told: Ambient | None = None
         self.desk: Desk
         self.connection: Connection
         self._seen_next = -1
@@ -73,6 +80,7 @@ class WorkerHandle:
         self.busy = False
         self.shown = set()
         self.kept_off = None
+        self.told = None
 
     def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
         """Hand a share over; see `Share` for what follows it."""
@@ -92,7 +100,7 @@ class WorkerHandle:
 
         Raises
         ------
-        EOFError, OSError
+        EOFError, ConnectionError
             Where the worker is gone.
         """
         message = self.desk.dones.take()
@@ -127,7 +135,7 @@ class WorkerHandle:
         self.busy = False
         if self.pid != -1:
             self.pid = -1
-            self.connection.close()
+            _hang_up(self.connection)
             if self.answers is not None:
                 self.answers.close()
                 self.answers = None
@@ -181,6 +189,9 @@ class Crew:
         self._own_memory = own_memory
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
+        self._is_closed = False
+        self._process: BaseProcess | None = None
+        self._control: SharedBuffer | None = None
         self._context = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
@@ -230,15 +241,21 @@ class Crew:
         worker.disconnect()
         exit_code: int | None = None
         try:
-            send(self._template, ("end", pid))
-            exit_code = receive(self._template)
-            self._fork(worker)
-        except (EOFError, OSError):
-            self.restart()
+            if pid != -1:  # or an earlier replacement did not come to its end
+                send(self._template, ("end", pid))
+                exit_code = receive(self._template)
+                self._fork(worker)
+                return exit_code
+        except (EOFError, ConnectionError):
+            pass
+        except OSError as error:
+            raise WorkerStartError(f"the system starts no worker: {error!r}") from error
+        self.restart()
         return exit_code
 
     def close(self) -> None:
         """End all processes and give back the memory. A fork of the caller only drops its own copies."""
+        self._is_closed = True
         for worker in self.workers:
             worker.disconnect()
         self._end_template()
@@ -253,8 +270,16 @@ class Crew:
         self._bring_up()
 
     def _bring_up(self) -> None:
+        if self._is_closed:
+            raise RunnerError("the runner was closed during the call")
         if not self.workers:  # the caller computes alone
             return
+        try:
+            self._start_all()
+        except (EOFError, OSError) as error:
+            raise WorkerStartError(f"the system starts no worker: {error!r}") from error
+
+    def _start_all(self) -> None:
         # New with every template: where the last one was killed, a worker of it may still be at a batch.
         self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
         memory = self._control.view(self._control.n_bytes)
@@ -265,10 +290,11 @@ class Crew:
             self._fork(worker)
 
     def _clear_desks(self) -> None:
-        if hasattr(self, "_control"):
+        if self._control is not None:
             for worker in self.workers:
                 worker.desk.close()
             self._control.close()
+            self._control = None
 
     def _start_template(self) -> None:
         program = getattr(sys.modules["__main__"], "__file__", None)
@@ -277,6 +303,7 @@ class Crew:
                 "a program that is read from standard input cannot be imported by the processes that it starts: "
                 "save it as a file, or take start_method='fork'"
             )
+        assert self._control is not None  # it is made just before
         self._template, theirs = multiprocessing.Pipe(duplex=True)
         inherited = self._template if self._context.get_start_method() == "fork" else None
         self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
@@ -285,6 +312,7 @@ class Crew:
             name="infbench-template",
             daemon=True,
         )
+        _templates.add(self._process)
         try:
             self._process.start()
         finally:
@@ -308,6 +336,7 @@ class Crew:
             raise WorkerStartError(f"the estimator does not load in another process: {error!r}") from error
 
     def _fork(self, worker: WorkerHandle) -> None:
+        assert self._process is not None  # the template is there
         ours, theirs = multiprocessing.Pipe(duplex=True)
         worker.desk.clear()
         try:
@@ -321,16 +350,53 @@ class Crew:
             theirs.close()
 
     def _end_template(self) -> None:
-        if not hasattr(self, "_process"):
+        process, self._process = self._process, None
+        if process is None:
             return
-        self._template.close()
-        if os.getpid() != self._owner_pid or self._process.pid is None:
+        if os.getpid() != self._owner_pid:
+            self._template.close()
             return
-        self._process.join(_EXIT_TIMEOUT_S)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        _hang_up(self._template)
+        if process.pid is None:
+            return
+        process.join(_EXIT_TIMEOUT_S)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        with suppress(ValueError):  # where a program ignores SIGCHLD, nobody is told that it has ended
+            process.close()
+
+
+def _hang_up(connection: Connection) -> None:
+    """Close a connection for good: a fork of this process may have a copy of it, which would keep it open."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+_templates: WeakSet[BaseProcess] = WeakSet()
+_in_fork = False
+
+
+def _become_fork() -> None:
+    """Let a fork of this process end without ending what is not its own: multiprocessing would, at its exit."""
+    global _in_fork  # there is one of it in a process
+    _in_fork = True
+    for process in _templates:
+        multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_become_fork)
+
+
+def default_start_method() -> str:
+    """Return how a template starts where nobody says otherwise.
+
+    Not as a fork of this process, which may have threads and hold locks. A fork in its turn cannot use the fork server
+    that it has inherited, as that is no child of its own.
+    """
+    return "forkserver" if sys.platform == "linux" and not _in_fork else "spawn"
 
 
 def _cpu_teller() -> Callable[[], int] | None:

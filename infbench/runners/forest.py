@@ -9,6 +9,7 @@ import numpy as np
 from infbench.errors import InvalidParameterError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join
+from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.process import ProcessRunner
 
 _ROWS_AT_ONCE = 1_000
@@ -83,6 +84,7 @@ class ForestRunner(Runner):
         return n_samples
 
     def _start(self) -> None:
+        self._inner_threads = InnerThreads(self.inner_threads)
         self._trees.start()
 
     def _close(self) -> None:
@@ -97,7 +99,8 @@ class ForestRunner(Runner):
     def _run_batch(self, method: str, batch: Any) -> Any:
         X = _as_trees_want_it(batch, self.estimator)
         if X is None or method not in {"predict", "predict_proba"}:
-            return getattr(self.estimator, method)(batch)
+            with self._inner_threads.limited():
+                return getattr(self.estimator, method)(batch)
         n_trees = len(self.estimator.estimators_)
         size = -(-n_trees // (_SHARES_PER_PROCESS * self.n_processes)) if self.n_processes > 1 else n_trees
         sums = []
@@ -144,8 +147,11 @@ def _as_trees_want_it(X: Any, forest: Any) -> np.ndarray[Any, Any] | None:
             return None
     elif type(X) is not np.ndarray or X.dtype.kind not in "biuf" or names is not None:
         return None
-    with np.errstate(over="ignore"):
-        rows = np.asarray(X, dtype=np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(X, dtype=np.float32)
+    except (TypeError, ValueError):  # pandas has dtypes of numbers where one may be missing
+        return None
     return rows if np.isfinite(rows).all() else None
 
 

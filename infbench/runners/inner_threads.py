@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache, partial
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
 
 
 class InnerThreads:
@@ -23,7 +25,9 @@ class InnerThreads:
     -----
     Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 20 us,
     or next to nothing where all of them had that number of threads then, as they do under ``OMP_NUM_THREADS=1``.
-    BLAS limits hold for the whole process while `limited` is entered, OpenMP's for the calling thread.
+
+    OpenMP's limits hold for the calling thread. BLAS has one for the whole process: it is set by the first that enters
+    `limited`, of all instances in all threads, and put back by the last that leaves.
     """
 
     def __init__(self, n_threads: int | None) -> None:
@@ -32,8 +36,10 @@ class InnerThreads:
             from threadpoolctl import ThreadpoolController
 
             controller = ThreadpoolController()
-            as_wanted = all(library.num_threads == n_threads for library in controller.lib_controllers)
-            self._limit = nullcontext if as_wanted else partial(controller.limit, limits=n_threads)
+            with _of_blas.lock:  # or it might be a limit that is seen
+                as_wanted = all(library.num_threads == n_threads for library in controller.lib_controllers)
+                self._is_needless = as_wanted and _of_blas.n_inside == 0
+            self._blas, self._openmp = (controller.select(user_api=name) for name in ("blas", "openmp"))
 
     @contextmanager
     def limited(self) -> Iterator[None]:
@@ -43,12 +49,39 @@ class InnerThreads:
             return
         import joblib
 
-        with self._limit():
-            if self._n_threads > 1:
-                yield
-                return
-            with joblib.parallel_backend("sequential"):
-                yield
+        with ExitStack() as limits:
+            if not self._is_needless:
+                limits.enter_context(_of_blas.held(self._blas, self._n_threads))
+                limits.enter_context(self._openmp.limit(limits=self._n_threads))
+            if self._n_threads == 1:
+                limits.enter_context(joblib.parallel_backend("sequential"))
+            yield
+
+
+class _Shared:
+    """A limit that all threads of this process share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n_inside = 0
+        self._limit: Any = None
+
+    @contextmanager
+    def held(self, libraries: Any, n_threads: int) -> Iterator[None]:
+        with self.lock:
+            if self.n_inside == 0:
+                self._limit = libraries.limit(limits=n_threads)
+            self.n_inside += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.n_inside -= 1
+                if self.n_inside == 0:
+                    self._limit.restore_original_limits()
+
+
+_of_blas = _Shared()
 
 
 @cache

@@ -67,9 +67,17 @@ class LokyRunner(_JoblibRunner):
     -----
     A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
     another path, and floats may differ from the serial ones in the last bit.
+
+    loky has one set of workers in a process. The last of these runners that is closed ends them, also for a
+    ``joblib.Parallel`` of others that is at work.
     """
 
     name: ClassVar[str] = "loky"
+    _n_open: ClassVar[int] = 0  # all of them share the workers
+
+    def _start(self) -> None:
+        super()._start()
+        LokyRunner._n_open += 1
 
     def _backend(self) -> Any:
         options = {} if self.inner_threads is None else {"inner_max_num_threads": self.inner_threads}
@@ -79,8 +87,10 @@ class LokyRunner(_JoblibRunner):
         return joblib.delayed(compute_in_worker)(self.estimator, method, packed(batch), self.inner_threads)
 
     def _close(self) -> None:
-        # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
-        self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
+        LokyRunner._n_open -= 1
+        if LokyRunner._n_open == 0:
+            # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
+            self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
         super()._close()
 
     def _run(self, method: str, batches: Batches) -> Any:

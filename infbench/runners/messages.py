@@ -15,7 +15,8 @@ To a worker and back, through the mailboxes of its `infbench.runners.mailbox.Des
 fit there goes over its connection, after the message that tells of it:
 
 - after a `Share`, a number of `News`: ``("rows", key, n_bytes)`` with a descriptor, places name this memory by the key;
-  or ``("forget", key)``, no place will name it any more. Then, where the share has no place, its rows, pickled;
+  ``("forget", key)``, no place will name it any more; or ``("settings", sklearn, numpy)``, an `Ambient`. Then, where
+  the share has no place, its rows, pickled;
 - after a `Done`, where the answers lie in new memory, ``("answers", n_bytes)`` with its descriptor; or, where they are
   no plain numbers, the answers, pickled; or an error.
 
@@ -83,7 +84,7 @@ class Place(NamedTuple):
 
 
 class News(NamedTuple):
-    """A message about memory for rows, to a worker, and the descriptor that follows it, if any."""
+    """A message to a worker about what its share needs, and the descriptor that follows it, if any."""
 
     message: tuple[Any, ...]
     fd: int | None = None
@@ -200,15 +201,31 @@ def wake(connection: Connection) -> None:
     connection.send_bytes(b"")
 
 
+def receive_any(connection: Connection) -> bytes:
+    """Receive the next message, as it was sent.
+
+    Raises
+    ------
+    EOFError, ConnectionError
+        Where the other side is gone.
+    """
+    try:
+        return connection.recv_bytes()
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # how multiprocessing says that it ended in a message
+            raise EOFError(*error.args) from error
+        raise
+
+
 def receive_bytes(connection: Connection) -> bytes:
     """Receive the next message that is not empty, as it was sent.
 
     Raises
     ------
-    EOFError, OSError
+    EOFError, ConnectionError
         Where the other side is gone.
     """
-    while not (message := connection.recv_bytes()):
+    while not (message := receive_any(connection)):
         pass
     return message
 
@@ -218,7 +235,7 @@ def receive(connection: Connection) -> Any:
 
     Raises
     ------
-    EOFError, OSError
+    EOFError, ConnectionError
         Where the other side is gone.
     """
     return pickle.loads(receive_bytes(connection))

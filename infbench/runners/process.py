@@ -11,19 +11,21 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
 from infbench.machine import usable_cpus
 from infbench.runners import joint_copy
+from infbench.runners.ambient import ambient
 from infbench.runners.base import Runner
-from infbench.runners.batches import Batches, join
+from infbench.runners.batches import Batches, join, packed
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
-from infbench.runners.crew import Crew, WorkerHandle
+from infbench.runners.crew import Crew, WorkerHandle, default_start_method
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import Share, is_packed
+from infbench.runners.messages import News, Share, is_packed, receive_any
 from infbench.runners.rows import SharedRows, is_shareable
 
 if TYPE_CHECKING:
@@ -64,8 +66,9 @@ class ProcessRunner(Runner):
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each process. With 1, ``n_jobs`` of the estimator counts for nothing.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
-        How the process is started from which all workers are forked. None: forkserver on Linux, otherwise spawn. A
-        fork of a caller that has used OpenMP or holds locks in other threads may hang, so it is never the default.
+        How the process is started from which all workers are forked. None: forkserver on Linux, otherwise spawn, as in
+        a fork of a program. A fork of a caller that has used OpenMP or holds locks in other threads may hang, so it is
+        never the default.
     timeout : float or None, default=None
         Seconds that a worker may spend on one batch. None: as long as it takes.
 
@@ -80,6 +83,10 @@ class ProcessRunner(Runner):
     and the runner stays usable. An exception of the estimator comes back with its type, the worker's traceback as its
     cause. Where rows or answers are not plain numbers (data frames, sparse matrices, objects), a share of them is
     pickled, once, in each direction.
+
+    Workers compute under the settings of the calling thread: scikit-learn's configuration and numpy's error handling.
+    Where an estimator changes its rows, as ``StandardScaler(copy=False)`` does, only those that the caller computes
+    change.
 
     Where every process has a CPU of its own and computes with one thread, workers are kept off the CPU that the caller
     is on, by their affinity. The caller itself may run anywhere.
@@ -111,7 +118,7 @@ class ProcessRunner(Runner):
             raise UnknownNameError("start_method", start_method, START_METHODS)
         if timeout is not None and not timeout > 0:
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
-        self.start_method = start_method or ("forkserver" if sys.platform == "linux" else "spawn")
+        self.start_method = start_method or default_start_method()
         self.timeout = timeout
 
     def _start(self) -> None:
@@ -119,6 +126,9 @@ class ProcessRunner(Runner):
             raise RunnerError(f"ProcessRunner needs a POSIX system, got {sys.platform}: use PoolRunner there")
         if multiprocessing.current_process().daemon and self.n_processes > 1:
             raise RunnerError("ProcessRunner cannot start in a daemonic process, which may not have children")
+        around = multiprocessing.get_start_method(allow_none=True)
+        if around not in (None, *START_METHODS) and self.start_method != "fork":
+            raise RunnerError(f"ProcessRunner cannot start in a process of {around}, but with start_method='fork'")
         self._inner_threads = InnerThreads(self.inner_threads)
         self._rows = SharedRows()
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
@@ -162,6 +172,7 @@ class ProcessRunner(Runner):
                 return self._run_alone(method, batches)
             return self._run_shared(method, batches)
         finally:
+            self._rows.let_go()
             self._ended_s = time.perf_counter()
 
     def _run_alone(self, method: str, batches: Batches) -> Any:
@@ -184,13 +195,19 @@ class ProcessRunner(Runner):
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
-            return call.answer()
         except BaseException as error:
-            for worker in self._crew.workers:
-                worker.desk.words[LIMIT] = 0
-            # Ctrl-C may have come in the middle of a message, and the rest of it would be read as the next one.
-            self._torn = not isinstance(error, Exception)
+            # Whatever a signal handler raises may have come in the middle of a message, and the rest of it would be
+            # read as the next one. What is raised here on purpose has not.
+            self._torn = not isinstance(error, WorkerDied | WorkerTimeoutError)
+            if self._started_in_pid is None:  # by a signal handler
+                if isinstance(error, ValueError | OSError):  # of what is closed
+                    raise RunnerError("the runner was closed during the call") from error
+                raise
+            with suppress(ValueError):  # of workers that a failed restart has left nothing
+                for worker in self._crew.workers:
+                    worker.desk.words[LIMIT] = 0
             raise
+        return call.answer()
 
     def _note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
         """Keep what the caller took for the first batches."""
@@ -243,18 +260,19 @@ class ProcessRunner(Runner):
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
         place = self._rows.place(X[first_row:]) if is_shareable(X) else None
+        settings = ambient()
         copies_too = place is not None and place.buffer is None and self._copies_too(call, len(shares))
         copies = []
         for worker, (start, stop) in zip(workers, shares, strict=False):
             pickled = room = None
             if place is None:
                 first_row, _ = batches.rows(start, stop)
-                pickled = pickle.dumps(batches.take(start, stop), pickle.HIGHEST_PROTOCOL)
+                pickled = pickle.dumps(packed(batches.take(start, stop)), pickle.HIGHEST_PROTOCOL)
             elif copies_too:
                 room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
                 copies.append(copy)
             share = Share(call.method, start, stop, batches.batch_size, first_row, room, place)
-            held = call.held[worker.index] = Held(worker, share, pickled, limit=stop)
+            held = call.held[worker.index] = Held(worker, share, pickled, settings, limit=stop)
             self._send(held)
         for _ in itertools.zip_longest(*copies):  # a piece for each worker in turn
             pass
@@ -272,9 +290,12 @@ class ProcessRunner(Runner):
         worker, share = held.worker, held.share
         worker.desk.words[NEXT], worker.desk.words[LIMIT] = share.start, held.limit
         news = [] if share.place is None else self._rows.news(worker, share)
+        if worker.told != held.settings:
+            worker.told = held.settings
+            news.append(News(("settings", *held.settings)))
         try:
             worker.send(share, news, held.pickled)
-        except OSError:
+        except ConnectionError:
             pass  # it is dead: `_look_after` finds that, whoever else notices first, and heals it
 
     def _compute(self, call: Call, start: int, stop: int) -> None:
@@ -331,7 +352,7 @@ class ProcessRunner(Runner):
             held = call.held.get(worker.index)
             try:
                 received = worker.receive()
-            except (EOFError, OSError):
+            except (EOFError, ConnectionError):
                 self._heal(worker, call)
                 return self._crew.workers  # descriptors have changed
             if received is not None:
@@ -345,14 +366,14 @@ class ProcessRunner(Runner):
 
         Sleep for so long, or None for as long as it takes, until one of them has something to say.
         """
-        readable = self._poll.poll(wait_ms)
+        readable = [self._by_fd[fd] for fd, _ in self._poll.poll(wait_ms)]
         answered = self._collect(call)
-        for worker in (self._by_fd[fd] for fd, _ in readable):
+        for worker in readable:
             if worker in answered:
                 continue
             try:
-                worker.connection.recv_bytes()  # it woke this process, or did so too late
-            except (EOFError, OSError):
+                receive_any(worker.connection)  # it woke this process, or did so too late
+            except (EOFError, ConnectionError):
                 self._heal(worker, call)
                 return  # descriptors have changed
         if self.timeout is not None:
@@ -383,5 +404,7 @@ class ProcessRunner(Runner):
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:
-    crew.close()
-    rows.close()
+    try:
+        crew.close()
+    finally:
+        rows.close()

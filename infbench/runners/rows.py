@@ -32,9 +32,43 @@ from infbench.runners.messages import ARRAY_KINDS, News, Place, Share, extent
 def is_shareable(X: Any) -> bool:
     """Tell whether the values of `X` lie in `X` itself, so that another process can read them there.
 
-    Object arrays hold pointers, which mean nothing elsewhere; subclasses of ndarray may hold more than an array.
+    Object arrays hold pointers, which mean nothing elsewhere; subclasses of ndarray may hold more than an array, but
+    for a memmap, whose values lie in memory as those of any array.
     """
-    return type(X) is np.ndarray and X.dtype.kind in ARRAY_KINDS and X.size > 0
+    return type(X) in (np.ndarray, np.memmap) and X.dtype.kind in ARRAY_KINDS and X.size > 0
+
+
+_FAR = 4
+"""Rows that take up so many times their own size are brought together before workers read them: some other page of
+memory, and a system call, for each row would take longer than most models do."""
+
+
+def brought_together(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return rows that lie far apart closer to each other, and others as they are.
+
+    BLAS takes another path where rows follow each other without a gap, or values without one, and a last bit may
+    differ then. So where there are gaps, some remain.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        `X` itself, or a copy.
+    """
+    _, n_bytes = extent(X.shape, X.strides, X.itemsize)
+    if X.ndim != 2 or n_bytes <= _FAR * X.nbytes or min(X.strides) <= 0:
+        return X
+    by_column = X.strides[0] < X.strides[1]
+    outer, inner = X.shape[::-1] if by_column else X.shape
+    step = 1 if min(X.strides) == X.itemsize else 2
+    near = np.empty((outer, step * inner + 1), X.dtype)[:, : step * inner : step]
+    near = near.T if by_column else near
+    near[...] = X
+    near.flags.writeable = X.flags.writeable
+    return near
 
 
 class _Lent(NamedTuple):
@@ -71,6 +105,7 @@ class SharedRows:
         except OSError:
             self.own_memory = None
         self._keys = itertools.count()
+        self._near: np.ndarray[Any, Any] | None = None
         self._lent: dict[int, _Lent] = {}
         self._rooms: dict[int, _Room] = {}
 
@@ -122,19 +157,26 @@ class SharedRows:
         interface = X.__array_interface__
         address, is_read_only = interface["data"]
         place = Place(None, interface["typestr"], X.shape, X.strides, address, not is_read_only)
-        if self.own_memory is not None and not self._lent:
+        if self.own_memory is not None and not self._lent and X.flags.forc:
             return place
         before, n_bytes = extent(X.shape, X.strides, X.itemsize)
         begin = address - before
         for key, lent in self._lent.copy().items():
             if lent.address <= begin and begin + n_bytes <= lent.address + lent.n_bytes:
                 return place._replace(buffer=key, offset=address - lent.address)
+        if (near := brought_together(X)) is not X:
+            self._near = near
+            return self.place(near)
         if self.own_memory is not None:
             return place
         room = self._room(_OF_ALL, n_bytes)
         place = place._replace(buffer=room.key, offset=before)
         place._replace(writeable=True).array(room.buffer)[...] = X
         return place
+
+    def let_go(self) -> None:
+        """Forget the rows of a call that has come to its end."""
+        self._near = None
 
     def copy_jointly(self, worker: WorkerHandle, batch: np.ndarray[Any, Any]) -> tuple[int, Iterator[None]]:
         """Prepare a copy that this process and a worker make together.

@@ -56,6 +56,7 @@ def run_template(
     # Ctrl-C reaches every process of the terminal; what to end, and when, is for the caller to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_on_signal)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where a program ignores it, nobody can be waited for
     pids: set[int] = set()
     try:
         _serve_as_template(connection, inner_threads, spin_s, pids)
@@ -100,8 +101,8 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
                 pids.add(pid)
                 send(connection, pid)
             else:
+                pids.remove(message[1])  # nothing but its own may be killed
                 send(connection, _end(message[1]))
-                pids.discard(message[1])
 
 
 def _load(pickled: bytes, inner_threads: int | None) -> Any:

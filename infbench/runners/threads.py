@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
+from infbench.runners.ambient import ambient, take_on
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join
 from infbench.runners.inner_threads import InnerThreads
@@ -36,8 +37,10 @@ class ThreadsRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         call = getattr(self.estimator, method)
+        settings = ambient()
 
         def compute(batch: Any) -> Any:
+            take_on(settings)
             # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
             with self._inner_threads.limited():
                 return call(batch)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import CallerMemory, RowReader
+from infbench.runners.caller_memory import CallerMemory, RowReader, with_its_strides
 from infbench.runners.joint_copy import JointReader
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import (
@@ -97,12 +98,15 @@ class Worker:
         return message
 
     def _learn(self) -> None:
-        """Map memory for rows, or forget it."""
-        about, key, *n_bytes = receive(self._connection)
+        """Map memory for rows, or forget it, or take on settings."""
+        about, *rest = receive(self._connection)
         if about == "rows":
-            self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), *n_bytes)
+            key, n_bytes = rest
+            self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), n_bytes)
+        elif about == "forget":
+            self._mapped.pop(*rest).close()
         else:
-            self._mapped.pop(key).close()
+            take_on(Ambient(*rest))
 
     def _compute(self, share: Share) -> None:
         """Compute a share and tell the caller what became of it."""
@@ -118,7 +122,7 @@ class Worker:
                 if at >= words[LIMIT]:
                     break  # taken over while it was being read
                 words[NEXT] = at + 1
-                answers.append(call(X))
+                answers.append(call(X) if share.mapped is None else _call_without_changing(call, X))
                 at += 1
             self._hand_over(at, answers)
         except BaseException as error:
@@ -158,6 +162,17 @@ class Worker:
             self._known_answers = self._answers
         if bulk is not None:
             self._connection.send_bytes(bulk)
+
+
+def _call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
+    """Compute rows that others see too, and that are needed as they are should this process die half-way."""
+    X.flags.writeable = False
+    try:
+        return call(X)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        return call(with_its_strides(X))
 
 
 def _fit_in_one_array(answers: list[Any]) -> bool:

@@ -1,0 +1,44 @@
+"""What a thread has set around its calls, and another thread or process has to set as well to compute the same."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Ambient(NamedTuple):
+    """Settings of a thread.
+
+    Attributes
+    ----------
+    sklearn : dict of str to object
+        What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers.
+    numpy : dict of str to str
+        What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise.
+    """
+
+    sklearn: dict[str, Any]
+    numpy: dict[str, str]
+
+
+def ambient() -> Ambient:
+    """Return the settings of this thread."""
+    import sklearn
+
+    return Ambient(sklearn.get_config(), np.geterr())  # type: ignore[arg-type]  # its values are text
+
+
+def take_on(settings: Ambient) -> None:
+    """Set them for all that this thread does from now on.
+
+    Parameters
+    ----------
+    settings : Ambient
+        Of a thread under the same releases.
+    """
+    # A worker whose estimator has nothing of scikit-learn has not loaded it, and need not.
+    if (sklearn := sys.modules.get("sklearn")) is not None:
+        sklearn.set_config(**settings.sklearn)
+    np.seterr(**settings.numpy)  # type: ignore[arg-type]
