@@ -179,3 +179,32 @@ class DozesOffElsewhere(SlowElsewhere):
         time.sleep(self.seconds if at_home or awake else self.seconds_elsewhere)
         self.last_s.value = time.monotonic()
         return X[:, 0].copy()
+
+
+class ChangesRows(Rows):
+    """Doubles its rows where they lie. The first batch elsewhere ends the process that has just done so."""
+
+    def __init__(self, path):
+        self.home = os.getpid()
+        self.path = path
+
+    def predict(self, X):
+        X *= 2
+        if os.getpid() != self.home and not self.path.exists():
+            self.path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return X[:, 0].copy()
+
+
+class Overflows(Rows):
+    """Computes what is too large, which numpy ignores, tells or refuses, as it was asked to."""
+
+    def predict(self, X):
+        return np.exp(X[:, 0] + 1_000.0)
+
+
+class Column(Slow):
+    """Takes arrays and data frames."""
+
+    def predict(self, X):
+        return super().predict(np.asarray(X))

@@ -1,0 +1,384 @@
+"""What a program may do around a call: signals, threads, forks, settings, rows of any kind. Done for real."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import sklearn
+from contracts import check_answer
+from estimators import ChangesRows, Column, Overflows, Rows, Slow
+from numpy.lib.stride_tricks import as_strided
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import infbench
+from infbench.errors import RunnerError, WorkerStartError
+from infbench.runners import caller_memory, make_runner
+from infbench.runners.caller_memory import CallerMemory, OwnMemory
+from infbench.runners.inner_threads import InnerThreads
+from infbench.runners.rows import brought_together
+
+ROOT = Path(__file__).parents[1]
+ROWS = np.arange(1_000.0).reshape(500, 2)
+WIDE = infbench.make_data(n_samples=300, n_features=400, random_state=3)
+
+
+class Alarm(Exception):
+    """What a handler of a signal raises."""
+
+
+@pytest.fixture
+def alarm():
+    """Give what has a function called, in the middle of whatever is done then, after some seconds."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def after(seconds, act):
+        signal.signal(signal.SIGALRM, lambda *_: act())
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield after
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def raise_alarm():
+    raise Alarm
+
+
+class TestSignals:
+    def test_what_a_handler_raises_leaves_the_next_answer_exact(self, alarm):
+        frame = pd.DataFrame(ROWS, columns=["a", "b"])  # pickled: its messages are long
+
+        def call_for_ever(X):
+            while True:
+                runner.predict(X, batch_size=10)
+
+        with infbench.ProcessRunner(Column(0.001), n_processes=3) as runner:
+            for round_ in range(16):
+                os.kill(runner._crew.workers[round_ % 2].pid, signal.SIGKILL)
+                alarm(0.002 * (1 + round_), raise_alarm)
+                with pytest.raises(Alarm):
+                    call_for_ever((ROWS, frame)[round_ % 2])
+                for X in (frame, ROWS):
+                    np.testing.assert_array_equal(runner.predict(X, batch_size=100), ROWS[:, 0])
+            runner.takes_over = False  # it needs all workers
+            np.testing.assert_array_equal(runner.predict(frame, batch_size=100), ROWS[:, 0])
+            assert not any(worker.busy for worker in runner._crew.workers)
+
+    def test_a_replacement_that_came_to_no_end_kills_nobody(self):
+        bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        with infbench.ProcessRunner(Rows(), n_processes=3) as runner, bystander:
+            worker = runner._crew.workers[0]
+            worker.disconnect()  # it has no process now, as far as it knows
+            assert runner._crew.replace(worker) is None
+            runner._watch()
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            assert bystander.poll() is None
+            bystander.communicate(b"\n")
+
+    def test_a_handler_may_close_the_runner_and_end_the_program(self, alarm):
+        def close():
+            runner.close()
+
+        def end():
+            close()
+            raise SystemExit(7)
+
+        for act, expected in ((end, SystemExit), (close, RunnerError)):
+            with infbench.ProcessRunner(Slow(0.01), n_processes=2) as runner:
+                alarm(0.05, act)
+                with pytest.raises(expected, match=r"7|closed during the call"):
+                    runner.predict(ROWS, batch_size=5)
+
+    @pytest.mark.parametrize("name", ["serial", "process", "threads"])
+    def test_a_handler_that_uses_the_runner_is_told(self, alarm, name):
+        with make_runner(name, Slow(0.02), n_processes=None if name == "serial" else 2) as runner:
+            alarm(0.05, lambda: runner.predict(ROWS))
+            with pytest.raises(RunnerError, match="is at a call of this thread already"):
+                runner.predict(ROWS, batch_size=10)
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=100), ROWS[:, 0])
+
+    @pytest.mark.parametrize("start_method", ["forkserver", "spawn", "fork"])
+    def test_an_ignored_sigchld_leaves_no_trace(self, start_method, tmp_path):
+        run_program(
+            tmp_path,
+            f"""
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            with infbench.ProcessRunner(Slow(0.001), n_processes=2, start_method={start_method!r}) as runner:
+                os.kill(runner._crew.workers[0].pid, signal.SIGKILL)
+                assert (runner.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+            """,
+        )
+
+
+class TestThreads:
+    @pytest.mark.parametrize("name", ["process", "auto", "futures", "threads"])
+    def test_closing_waits_for_a_call(self, name):
+        answers = []
+        runner = make_runner(name, Slow(0.01), n_processes=2).start()
+        caller = threading.Thread(target=lambda: answers.append(runner.predict(ROWS, batch_size=10)))
+        caller.start()
+        time.sleep(0.1)
+        runner.close()
+        caller.join()
+        np.testing.assert_array_equal(answers[0], ROWS[:, 0])
+        with pytest.raises(RunnerError, match="not started"):
+            runner.predict(ROWS)
+
+    def test_a_call_that_waits_while_the_runner_is_closed_starts_nothing(self):
+        raised = []
+
+        def call():
+            try:
+                runner.predict(ROWS, batch_size=10)
+            except RunnerError as error:
+                raised.append(str(error))
+
+        runner = infbench.ProcessRunner(Slow(0.01), n_processes=2).start()
+        with runner._turn:
+            callers = [threading.Thread(target=call) for _ in range(3)]
+            for caller in callers:
+                caller.start()
+            time.sleep(0.1)
+            runner.close()
+        for caller in callers:
+            caller.join()
+        assert len(raised) == 3
+        assert all("is not started" in text for text in raised)
+
+    def test_started_at_once_by_several_it_starts_once(self):
+        runner = infbench.ProcessRunner(Rows(), n_processes=2)
+        threads = [threading.Thread(target=runner.start) for _ in range(4)]
+        before = {child.pid for child in psutil.Process().children(recursive=True)}
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        started = {child.pid for child in psutil.Process().children(recursive=True)} - before
+        assert len(started & {runner._crew._process.pid, runner._crew.workers[0].pid}) == 2
+        runner.close()
+
+    def test_the_limit_of_blas_ends_with_the_last_that_needs_it(self):
+        def n_threads():
+            return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+        with threadpool_limits(limits=2, user_api="blas"):
+            if n_threads() != {2}:
+                pytest.fail(f"the libraries take no limit: {threadpool_info()}")
+            first, second = InnerThreads(1), InnerThreads(1)
+            one, other = first.limited(), second.limited()
+            one.__enter__()
+            other.__enter__()
+            assert n_threads() == {1}
+            one.__exit__(None, None, None)
+            assert n_threads() == {1}
+            late = InnerThreads(1)  # it sees the other's limit, which is not what there is without it
+            other.__exit__(None, None, None)
+            assert n_threads() == {2}
+            with late.limited():
+                assert n_threads() == {1}
+
+
+def run_program(folder, program):
+    """Run a program of its own, which must end well and say nothing."""
+    head = """
+        import os, signal, sys
+        import numpy as np
+        import psutil
+        import infbench
+        from estimators import Rows, Slow
+
+        ROWS = np.arange(1_000.0).reshape(500, 2)
+
+        def main():
+    """
+    path = folder / "program.py"
+    body = textwrap.indent(textwrap.dedent(program).strip(), "    ")
+    path.write_text(f'{textwrap.dedent(head)}{body}\n\nif __name__ == "__main__":\n    main()\n')
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run([sys.executable, path], env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestForks:
+    def test_one_that_lives_on_keeps_no_worker(self):
+        runner = infbench.ProcessRunner(Rows(), n_processes=3).start()
+        pids = [runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers)]
+        fork = os.fork()
+        if fork == 0:
+            time.sleep(30)
+            os._exit(0)
+        try:
+            runner.close()
+            deadline_s = time.monotonic() + 1.5
+            while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline_s:
+                time.sleep(0.01)
+            assert not [pid for pid in pids if psutil.pid_exists(pid)]
+        finally:
+            os.kill(fork, signal.SIGKILL)
+            os.waitpid(fork, 0)
+
+    def test_one_may_have_a_runner_of_its_own_and_ends_no_other(self, tmp_path):
+        run_program(
+            tmp_path,
+            """
+            with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+                template = runner._crew._process.pid
+                pid = os.fork()
+                if pid == 0:
+                    with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                        own.takes_over = False
+                        assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                    sys.exit(0)  # through all that is done at an exit
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+                assert psutil.Process(template).status() != psutil.STATUS_ZOMBIE
+                runner.takes_over = False
+                assert (runner.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                assert runner._crew._process.pid == template
+            """,
+        )
+
+
+class TestSettings:
+    @pytest.mark.parametrize("name", ["process", "threads", "auto"])
+    def test_of_the_calling_thread_hold_for_all_that_compute(self, name):
+        scaler = StandardScaler().fit(WIDE)
+        with make_runner(name, scaler, n_processes=2) as runner:
+            runner.takes_over = False
+            for output in ("default", "pandas", "default"):
+                with sklearn.config_context(transform_output=output):
+                    check_answer(runner, "transform", WIDE, 50)
+        with make_runner(name, Overflows(), n_processes=2) as runner:
+            runner.takes_over = False
+            for over in ("ignore", "raise", "ignore"):
+                with np.errstate(over=over):
+                    check_answer(runner, "predict", ROWS, 50)
+
+    def test_of_a_new_worker_are_those_of_the_one_that_died(self):
+        with infbench.ProcessRunner(StandardScaler().fit(WIDE), n_processes=2) as runner:
+            runner.takes_over = False
+            with sklearn.config_context(transform_output="pandas"):
+                check_answer(runner, "transform", WIDE, 50)
+                os.kill(runner._crew.workers[0].pid, signal.SIGKILL)
+                check_answer(runner, "transform", WIDE, 50)
+
+
+class TestRows:
+    def test_that_a_dying_worker_has_changed_are_computed_as_they_were(self, tmp_path):
+        with infbench.ProcessRunner(ChangesRows(tmp_path / "dead"), n_processes=2) as runner:
+            runner.takes_over = False
+            X = runner.empty(ROWS.shape)
+            X[...] = ROWS
+            np.testing.assert_array_equal(runner.predict(X, batch_size=50), ROWS[:, 0] * 2)
+            assert (tmp_path / "dead").exists()
+            n_own = 250
+            np.testing.assert_array_equal(X[:n_own], ROWS[:n_own] * 2)
+            np.testing.assert_array_equal(X[n_own:], ROWS[n_own:])
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("kind", ["memmap", "masked", "objects"])
+    def test_of_other_kinds_keep_the_last_bit(self, kind, order, tmp_path):
+        X = np.array(WIDE[:, :30], dtype=np.float64, order=order)
+        model = LinearRegression().fit(X, np.sin(X[:, :3]))
+        rows = {
+            "memmap": lambda: np.memmap(tmp_path / "rows", X.dtype, "w+", shape=X.shape, order=order),
+            "masked": lambda: np.ma.masked_array(X, mask=False),
+            "objects": lambda: X.astype(object, order="K"),
+        }[kind]()
+        if kind == "memmap":
+            rows[...] = X
+        with infbench.ProcessRunner(model, n_processes=2) as runner:
+            runner.takes_over = False
+            check_answer(runner, "predict", rows, 17)
+
+    @pytest.mark.parametrize(
+        "X",
+        [WIDE[:, :5], WIDE[:, ::90], WIDE.T[::90].T, np.asfortranarray(WIDE.T)[::90, :5], WIDE[::-1, :5]],
+        ids=["columns", "every 90th column", "same, as rows", "by column", "backwards"],
+    )
+    def test_that_lie_far_apart(self, X):
+        with infbench.ProcessRunner(LinearRegression().fit(X, X[:, :2]), n_processes=2) as runner:
+            runner.takes_over = False
+            check_answer(runner, "predict", X, 7)
+            assert runner._rows._near is None
+        near = brought_together(X)
+        np.testing.assert_array_equal(near, X)
+        assert near.flags.forc == X.flags.forc
+        assert (np.sign(near.strides) == np.sign(X.strides)).all()
+        assert (min(near.strides) == X.itemsize) == (min(X.strides) == X.itemsize)
+        apart = 1 + (near.shape[0] - 1) * abs(near.strides[0]) + (near.shape[1] - 1) * abs(near.strides[1])
+        assert apart < 4 * near.nbytes or X.strides[0] < 0
+
+    def test_that_repeat_themselves_or_lie_close_stay_where_they_are(self):
+        for X in (WIDE, WIDE[:, :200], WIDE.T, np.broadcast_to(WIDE[:1], (50, 400)), as_strided(WIDE, (9, 9), (0, 4))):
+            assert brought_together(X) is X
+
+    def test_of_frames_with_missing_numbers_and_of_forests_with_jobs(self):
+        X = WIDE[:, :4].astype(np.float64)
+        X[::7, 1] = np.nan
+        with threadpool_limits(limits=1):
+            forest = RandomForestRegressor(20, n_jobs=-1, random_state=0).fit(X, np.sin(WIDE[:, 0]))
+            with make_runner("forest", forest, n_processes=2) as runner:
+                for _ in range(10):
+                    check_answer(runner, "predict", X, 300)
+            frame = pd.DataFrame(X, columns=list("abcd")).astype("Float64")
+            assert frame.isna().any().any()
+            named = RandomForestRegressor(20, random_state=0).fit(frame.astype(float), np.sin(WIDE[:, 0]))
+            with make_runner("forest", named, n_processes=2) as runner:
+                check_answer(runner, "predict", frame, 300)
+
+
+class TestSystem:
+    def test_that_starts_no_worker_is_told(self):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        runner = infbench.ProcessRunner(Rows(), n_processes=9, start_method="spawn")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (psutil.Process().num_fds() + 6, before[1]))
+        try:
+            with pytest.raises(WorkerStartError, match="the system starts no worker: OSError"):
+                runner.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        with runner:
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+    def test_that_stops_to_allow_a_read_is_read_in_the_other_way(self, monkeypatch):
+        own = OwnMemory()
+        try:
+            memory = CallerMemory(own.fd, own.pid, own.sample_address)
+            assert memory._read == memory._read_by_pid
+
+            def refuse(*_):
+                ctypes.set_errno(errno.EPERM)
+                return -1
+
+            monkeypatch.setattr(caller_memory, "_process_vm_readv", refuse)
+            target = np.empty_like(ROWS)
+            memory.read(target, caller_memory.address_of(ROWS))
+            np.testing.assert_array_equal(target, ROWS)
+            assert memory._read == memory._read_by_fd
+        finally:
+            own.close()
+
+
+def test_a_loky_runner_that_is_closed_leaves_the_others_their_workers():
+    with make_runner("loky", Rows(), n_processes=2) as one:
+        with make_runner("loky", Rows(), n_processes=2) as other:
+            for runner in (one, other):
+                check_answer(runner, "predict", ROWS, 50)
+        check_answer(one, "predict", ROWS, 50)
