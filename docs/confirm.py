@@ -54,20 +54,21 @@ def main() -> None:
     """Print the two times and their ratio."""
     old, new, model, n_rows, *backend = sys.argv[1:]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    best_s: dict[str, list[float]] = {}
+    best_s: list[list[float]] = [[], []]
+    versions = ["", ""]
     for _ in range(TURNS):
-        for python in (old, new):
+        for side, python in enumerate((old, new)):
             command = [python, "-c", TURN, model, n_rows, "".join(backend)]
             done = subprocess.run(command, env=one_thread, check=True, capture_output=True, text=True)
-            versions, seconds = done.stdout.split("; ")
-            best_s.setdefault(versions, []).append(float(seconds))
-    (old, old_s), (new, new_s) = best_s.items()
+            versions[side], seconds = done.stdout.split("; ")
+            best_s[side].append(float(seconds))
+    old_s, new_s = best_s
     ratios = sorted(b / a for a, b in zip(old_s, new_s, strict=True))
     print(
         f"{' '.join([model, *backend])}, {n_rows} rows: "
-        f"{statistics.median(old_s) * 1e6:.0f} us with scikit-learn {old}, "
-        f"{statistics.median(new_s) * 1e6:.0f} us with scikit-learn {new}; new / old {statistics.median(ratios):.2f}, "
-        f"{TURNS} turns from {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        f"{statistics.median(old_s) * 1e6:.0f} us with scikit-learn {versions[0]}, "
+        f"{statistics.median(new_s) * 1e6:.0f} us with scikit-learn {versions[1]}; "
+        f"new / old {statistics.median(ratios):.2f}, {TURNS} turns from {ratios[0]:.2f} to {ratios[-1]:.2f}"
     )
 
 

@@ -225,11 +225,11 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
     """
     with SerialRunner(runner.estimator) as serial:
         expected = serial.run(method, X, batch_size=batch_size)
-    runner.takes_over = False  # or the caller might compute all of a small task, and be compared with itself
+    took_over, runner.takes_over = runner.takes_over, False  # or the caller might compute all, and be its own judge
     try:
         got = runner.run(method, X, batch_size=batch_size)
     finally:
-        runner.takes_over = True
+        runner.takes_over = took_over
     check_same_answer(expected, got, bit_exact=runner.bit_exact)
 
 

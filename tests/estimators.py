@@ -208,3 +208,12 @@ class Column(Slow):
 
     def predict(self, X):
         return super().predict(np.asarray(X))
+
+
+class MisbehavesLate(Misbehaves):
+    """Takes its time where it was made, and none elsewhere."""
+
+    def predict(self, X):
+        if os.getpid() == self.home:
+            time.sleep(0.01)
+        return super().predict(X)

@@ -28,10 +28,18 @@ DURATIONS_S = {("random_forest", "serial"): 0.2, ("random_forest", "process"): 0
 
 
 def store(
-    directory, *, costs=COSTS, durations_s=DURATIONS_S, versions=SET_OF_1_9, machine="m", commit="a" * 40, date=1
+    directory,
+    *,
+    costs=COSTS,
+    durations_s=DURATIONS_S,
+    versions=SET_OF_1_9,
+    machine="m",
+    commit="a" * 40,
+    date=1,
+    n_cpus=None,
 ):
     """Let asv write a result file; a combination without a figure is one that failed."""
-    facts = {"machine": machine}
+    facts = {"machine": machine} | ({} if n_cpus is None else {"num_cpu": n_cpus})
     write_json(str(directory / machine / "machine.json"), facts, Machine.api_version)
     name = "-".join(["release-set-py3.11", *(library + version for library, version in sorted(versions.items()))])
     results = Results(facts | versions, versions, commit, date, "3.11", name, {})
@@ -100,6 +108,13 @@ def test_the_newest_commit_counts_for_each_release_set_and_machine(tmp_path):
         (row.machine, row.versions["joblib"]): (row.commit, round(row.speedup.value)) for row in load_history(tmp_path)
     }
     assert speedups == {("m", "1.6.0"): (new, 4), ("m", "1.5.0"): (old, 2), ("other", "1.6.0"): (old, 2)}
+
+
+def test_the_same_name_with_other_cpus_is_another_machine(tmp_path):
+    store(tmp_path, n_cpus="2")
+    store(tmp_path, n_cpus="4", commit="b" * 40, date=2)
+    store(tmp_path, machine="other", commit="c" * 40, n_cpus="2")
+    assert [row.machine for row in load_history(tmp_path)] == ["m (2)", "m (4)", "other"]
 
 
 def test_a_failed_newer_run_does_not_hide_the_last_good_one(tmp_path):

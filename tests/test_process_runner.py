@@ -19,11 +19,13 @@ import pytest
 from estimators import (
     Dies,
     FailsToLoad,
+    MisbehavesLate,
     Raises,
     RaisesLocal,
     RaisesNamed,
     Rows,
     Slow,
+    SlowElsewhere,
     Stuck,
     TellsProcess,
     TellsThreads,
@@ -32,6 +34,7 @@ from estimators import (
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
 from infbench.runners import process
+from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import WorkerTraceback
 
 HERE = Path(__file__).parent
@@ -138,6 +141,14 @@ class TestErrors:
             assert "estimators.py" in str(raised.value.__cause__)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
 
+    def test_of_the_first_batch_counts_whoever_raises_first(self):
+        X = ROWS.copy()
+        X[[100, 260], 0] = -1, -3  # the caller raises the one, late; its worker has raised the other by then
+        with infbench.ProcessRunner(MisbehavesLate(), n_processes=2) as runner:
+            for _ in range(3):
+                with pytest.raises(ZeroDivisionError):
+                    runner.predict(X, batch_size=10)
+
     def test_leave_the_next_answer_exact(self, start_method):
         with infbench.ProcessRunner(Raises(), n_processes=2, start_method=start_method) as runner:
             for index in range(100):
@@ -188,6 +199,14 @@ class TestUse:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
 
+    def test_what_was_taken_over_is_not_computed_twice(self):
+        with infbench.ProcessRunner(SlowElsewhere(0.0, 0.05), n_processes=2) as runner:
+            for _ in range(3):
+                runner.predict(ROWS, batch_size=10)  # the worker computes one batch, or two
+                time.sleep(0.3)
+                words = runner._crew.workers[0].desk.words
+                assert words[NEXT] <= words[LIMIT] + 1  # it may have begun one just as that was taken over
+
     def test_interrupted_call_leaves_a_usable_runner(self):
         with infbench.ProcessRunner(Slow(0.02), n_processes=2) as runner:
             for _ in range(3):
@@ -226,7 +245,7 @@ class TestUse:
                 os.sched_setaffinity(0, cpus)
 
     def test_caller_computes_alone_what_is_not_worth_handing_out(self, monkeypatch):
-        monkeypatch.setattr(process, "_HAND_OUT_S", HAND_OUT_S)
+        monkeypatch.setattr(process, "_HAND_OUT_S", 5e-3)
         with infbench.ProcessRunner(TellsProcess(), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=250)  # nobody knows the cost before
             # Whatever else the machine does, it does not take all of these calls so long.

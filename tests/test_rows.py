@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import pickle
 import signal
+import time
 
 import numpy as np
 import psutil
@@ -12,11 +15,12 @@ import pytest
 from contracts import check_answer, layouts
 from estimators import Identity, Rows
 from left_behind import n_shared_memories
+from numpy.lib.stride_tricks import as_strided
 
 import infbench
 from infbench.runners import caller_memory, joint_copy, rows
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
-from infbench.runners.messages import Place
+from infbench.runners.messages import Place, estimator_to_bytes
 
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
 WIDE = np.zeros((100_000, 20))
@@ -144,6 +148,12 @@ class TestTraffic:
         np.testing.assert_array_equal(runner.predict(X, batch_size=10), X[:, 0])
 
 
+def caller_memory_of(pid, address):
+    with open(f"/proc/{pid}/mem", "rb") as memory:
+        memory.seek(address)
+        return memory.read(16)
+
+
 def place_of(X):
     return Place(None, X.dtype.str, X.shape, X.strides, address_of(X), True)
 
@@ -190,6 +200,38 @@ class TestReader:
         with pytest.raises(OSError, match=r"Input/output error|Bad address"):
             RowReader(memory, place_of(ROWS)._replace(offset=4096))(0, 10)
 
+    def test_that_gets_less_than_it_asked_for_goes_on(self, own_memory):
+        class Short(CallerMemory):
+            """A system that hands over at most 1,000 bytes at once, where the real one stops at 2 GB."""
+
+            def __init__(self, *about):
+                super().__init__(*about)
+                read = self._read
+                self._read = lambda memory, address: read(memoryview(memory).cast("B")[:1_000], address)
+
+        memory = Short(own_memory.fd, own_memory.pid, own_memory.sample_address)
+        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS))(0, 101), ROWS)
+
+    def test_by_a_number_that_now_is_another_process_s(self, own_memory):
+        """Of a process with the same memory, but for what tells it from others."""
+        wait, end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(end)
+            ctypes.memset(own_memory.sample_address, 0, 16)
+            os.read(wait, 1)
+            os._exit(0)
+        try:
+            deadline_s = time.monotonic() + 5
+            while caller_memory_of(pid, own_memory.sample_address) != bytes(16):
+                assert time.monotonic() < deadline_s
+            memory = CallerMemory(own_memory.fd, pid, own_memory.sample_address)
+            assert memory._read == memory._read_by_fd
+        finally:
+            os.close(end)
+            os.close(wait)
+            os.waitpid(pid, 0)
+
     def test_by_a_number_that_is_another_process(self, own_memory):
         memory = CallerMemory(own_memory.fd, os.getppid(), own_memory.sample_address)
         np.testing.assert_array_equal(RowReader(memory, place_of(ROWS))(0, 101), ROWS)
@@ -197,3 +239,19 @@ class TestReader:
 
 def test_rows_without_columns_are_nobodys_to_read(runner):
     check_answer(runner, "predict", np.empty((100, 0)), 10)
+
+
+def test_rows_that_reach_past_a_mapped_array_are_not_looked_for_in_it(runner):
+    X = runner.empty((100, 2))
+    X[...] = 1.0
+    assert runner._rows.place(X[10:]).buffer is not None
+    assert runner._rows.place(as_strided(X, shape=(10_000, 2))).buffer is None
+
+
+def test_arrays_of_an_estimator_keep_their_strides_on_the_way():
+    estimator = Rows()
+    estimator.arrays = [np.arange(24.0).reshape(4, 6)[::2, ::3], np.arange(24.0).reshape(4, 6)[::-1, 1:4].T]
+    arrived = pickle.loads(estimator_to_bytes(estimator)).arrays
+    for before, after in zip(estimator.arrays, arrived, strict=True):
+        np.testing.assert_array_equal(before, after)
+        assert after.strides == before.strides

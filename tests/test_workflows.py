@@ -83,6 +83,15 @@ def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(tmp_pat
     assert listed.stdout.split() == [f"results/{name}.json" for name in ("benchmarks", "first", "second")]
 
 
+def test_the_machine_of_a_night_is_one_that_asv_knows():
+    content = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
+    (script,) = (step["run"] for step in content["jobs"]["measure"]["steps"] if step.get("id") == "bench")
+    (registered,) = re.findall(r"asv machine --yes --machine (\S+)", script)
+    (measured_on,) = re.findall(r'ASV_ARGS="--machine (\S+)', script)
+    assert registered == measured_on
+    assert script.index("asv machine") < script.index("make bench")
+
+
 def test_what_a_stranger_wrote_never_becomes_part_of_a_script(workflow):
     _, content = workflow
     for job in content["jobs"].values():

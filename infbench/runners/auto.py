@@ -42,6 +42,10 @@ _PAUSES, _SLEEP_S, _NOTICES_S = 3, 0.02, 0.02
 one."""
 
 
+_MOST_CHOICES = 1_000
+"""Kept, as to choose takes 5 us, a tenth of a call of the cheapest models; but rows may come in any number."""
+
+
 class Shape(NamedTuple):
     """Calls that cost about the same for each batch.
 
@@ -123,6 +127,8 @@ class AutoRunner(Runner):
         paused = time.monotonic() - self._last_s > _PAUSE_S
         call = method, batches.n_samples, batches.batch_size, paused
         if call not in self._choices:
+            if len(self._choices) == _MOST_CHOICES:
+                self._choices.clear()
             self._choices[call] = self._choose(method, batches, paused=paused)
         self.chosen = self._choices[call]
         runner = self._runner(self.chosen)

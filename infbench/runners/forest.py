@@ -107,7 +107,8 @@ class ForestRunner(Runner):
         for start in range(0, len(X), _ROWS_AT_ONCE):
             tasks = _Tasks(X[start : start + _ROWS_AT_ONCE], 0, n_trees)
             by_tree = self._trees.predict(tasks, batch_size=size)
-            # One tree after the other, as the forest does it: a sum in another order may differ in the last bit.
+            # One tree after the other, as the forest does it: a sum in another order may differ in the last bit. It
+            # begins with 0.0, which makes a 0.0 of what is -0.0.
             sums.append(np.add.accumulate(by_tree, axis=0, out=by_tree)[-1] + 0.0)
         mean = join(sums) / n_trees
         if method == "predict" and hasattr(self.estimator, "classes_"):

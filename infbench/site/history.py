@@ -9,7 +9,7 @@ from typing import Any
 from infbench.errors import InfbenchError
 from infbench.results import HistoryRow
 from infbench.site.points import points_of
-from infbench.site.stored import COST_RATIO, LIBRARIES, ReleaseSet, Run, load_runs
+from infbench.site.stored import COST_RATIO, LIBRARIES, ReleaseSet, Run, computer_names, load_runs
 
 
 def load_history(results_dir: str | Path) -> list[HistoryRow]:
@@ -32,8 +32,10 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
         Where there is no such directory, or no cost ratio in it.
     """
     newest: dict[tuple[Any, ...], tuple[ReleaseSet, HistoryRow]] = {}
-    for run in load_runs(results_dir):
-        for row in _rows_of(run):
+    runs = load_runs(results_dir)
+    names = computer_names(run.computer for run in runs)
+    for run in runs:
+        for row in _rows_of(run, names[run.computer]):
             key = (row.machine, row.model, row.runner, row.n_samples, row.batch_size, row.n_processes)
             newest[(*key, *row.versions.values())] = run.release_set, row
     if not newest:
@@ -41,13 +43,13 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
     return [newest[key][1] for key in sorted(newest, key=lambda key: (key[:6], newest[key][0].order))]
 
 
-def _rows_of(run: Run) -> Iterator[HistoryRow]:
+def _rows_of(run: Run, machine: str) -> Iterator[HistoryRow]:
     versions = dict(run.release_set.versions)
     for (workload, runner), point in points_of(run).items():
         if (COST_RATIO, workload.model, runner, *workload[1:]) not in run.figures or point.speedup is None:
             continue
         yield HistoryRow(
-            machine=run.computer.name,
+            machine=machine,
             model=workload.model,
             runner=runner,
             n_samples=workload.n_samples,

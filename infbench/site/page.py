@@ -23,6 +23,7 @@ from infbench.site.stored import (
     Figure,
     ReleaseSet,
     Run,
+    computer_names,
 )
 from infbench.stats import MIN_COUNTS, Estimate, fit_scaling
 
@@ -83,12 +84,12 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
     by_computer: dict[Computer, list[Measured]] = defaultdict(list)
     for one in measured:
         by_computer[one.run.computer].append(one)
-    names = Counter(computer.name for computer in by_computer)
+    names = computer_names(by_computer)
     for position, (computer, members) in enumerate(sorted(by_computer.items())):
         own_steps = [step for step in steps if step.computer == computer]
         view = _View(index, members, own_steps)
         entry: Json = {
-            "name": computer.name if names[computer.name] == 1 else f"{computer.name} ({_cpus(computer)})",
+            "name": names[computer],
             "facts": _facts(computer, members[-1].run),
             "models": [],
             "overview": [],
@@ -194,14 +195,9 @@ class _View:
         members = self._history[key]
         steps = self._told_steps(key)
         compared = _commit_to_compare(members)
-        by_set: dict[ReleaseSet, int] = {}
-        for position, one in enumerate(members):
-            if (
-                one.run.release_set not in by_set
-                or one.run.commit == compared
-                or (members[by_set[one.run.release_set]].run.commit != compared)
-            ):
-                by_set[one.run.release_set] = position
+        position_of = list(enumerate(members))
+        by_set = {one.run.release_set: position for position, one in position_of}
+        by_set |= {one.run.release_set: position for position, one in position_of if one.run.commit == compared}
         ordered = sorted(by_set, key=lambda release_set: release_set.order)
         missing = [label for one, label in self._index.labels.items() if one in self._points and one not in by_set]
         paired = any(one.points[key].paired for one in members)
@@ -479,12 +475,8 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or isinf(value) else float(f"{value:.4g}")
 
 
-def _cpus(computer: Computer) -> str:
-    return " × ".join(part for part in (computer.n_cpus, computer.cpu) if part) or "unknown CPUs"
-
-
 def _facts(computer: Computer, run: Run) -> str:
-    known = [_cpus(computer), computer.architecture, run.facts.get("ram", ""), run.facts.get("os", "")]
+    known = [computer.cpus, computer.architecture, run.facts.get("ram", ""), run.facts.get("os", "")]
     return ", ".join(part for part in known if part)
 
 

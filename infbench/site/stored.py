@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,18 @@ class Computer:
     cpu: str
     n_cpus: str
     architecture: str
+
+    @property
+    def cpus(self) -> str:
+        """How many CPUs of which kind."""
+        return " × ".join(part for part in (self.n_cpus, self.cpu) if part) or "unknown CPUs"
+
+
+def computer_names(computers: Iterable[Computer]) -> dict[Computer, str]:
+    """Return what to call each: its name, with its CPUs where others have the same name."""
+    distinct = sorted(set(computers))
+    n_named = Counter(computer.name for computer in distinct)
+    return {one: one.name if n_named[one.name] == 1 else f"{one.name} ({one.cpus})" for one in distinct}
 
 
 @dataclass(frozen=True, slots=True)
