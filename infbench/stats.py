@@ -96,7 +96,7 @@ def estimate_median(values: Sequence[float], *, confidence: float = 0.95) -> Est
 
     Examples
     --------
-    >>> estimate_median([1.9, 1.8, 2.0, 1.9, 1.7, 1.9, 1.8, 1.9, 2.1])
+    >>> estimate_median([1.9, 1.8, 2.0, 1.9, 1.7, 2.0, 1.8, 1.9, 2.1])
     Estimate(value=1.9, low=1.8, high=2.0)
     """
     if not values:

@@ -85,6 +85,27 @@ def test_releases_are_compared_on_the_same_commit_only(tmp_path):
     assert {step.outcome for step in release} == {Outcome.NOISE}
 
 
+def test_releases_are_compared_on_the_newest_commit_that_both_were_measured_with(tmp_path):
+    for position, later_s in enumerate((0.1, 0.3)):
+        how = {"commit": COMMITS[position], "date": position}
+        write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions_of("1.8.0"), **how)
+        write_result(tmp_path, paired("forest", later_s, 0.06), versions=versions_of("1.9.1"), **how)
+    (serial,) = (step for step in steps_in(tmp_path) if (step.kind, step.quantity) == ("release", Quantity.SERIAL))
+    assert serial.commits == (COMMITS[1], COMMITS[1])
+    assert serial.size == pytest.approx(3.0)
+
+
+def test_a_step_that_the_others_confirm_by_less_than_half_is_inconclusive(tmp_path):
+    for share, outcome in ((0.6, Outcome.LOWER), (0.4, Outcome.INCONCLUSIVE)):
+        directory = tmp_path / str(share)
+        for release, slower in (("1.8.0", 1.0), ("1.9.1", 2.0)):
+            # The pairs say that several processes take twice as long; their own time says so by a share.
+            figures = paired("forest", 0.1, 0.06 * slower**share, cost=0.6 * slower)
+            write_result(directory, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+        (speedup,) = (step for step in steps_in(directory) if step.quantity == Quantity.SPEEDUP)
+        assert speedup.outcome == outcome
+
+
 def test_serial_time_is_told_once_however_many_runners_there_are(tmp_path):
     for release, factor in (("1.8.0", 1.0), ("1.9.1", 2.0)):
         figures = paired("forest", 0.1 * factor, 0.06 * factor)

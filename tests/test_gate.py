@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infbench.gate import blame
+from infbench.gate import _Pass, _rounds, _rows, blame
 from infbench.report import gate_markdown
 from infbench.results import GateRow
 from infbench.stats import Estimate
@@ -188,6 +188,40 @@ def test_wrong_usage_is_refused(repository, arguments, message):
 )
 def test_verdict(change, noise, verdict):
     assert GateRow("a", "time", change, noise).verdict == verdict
+
+
+def test_a_machine_that_drifts_and_a_process_that_is_lucky_are_no_change():
+    def rounds(of_turn):
+        """Give what a slower and slower machine measures of three sides, the last of which is always a bit slower."""
+        slow = [1.3 ** (of_turn + step / 10) for step in range(9)]
+        return [tuple(_Pass(0.1 * f * s, 0.06 * f * s) for s in (1.0, 1.05, 1.1)) for f in slow]
+
+    rows = {row.figure: row for row in _rows("forest, process", [rounds(turn) for turn in range(9)])}
+    for figure in ("serial time", "time"):
+        assert rows[figure].change.value == pytest.approx(1.05 / 1.1**0.5)
+        assert rows[figure].noise_floor.value == pytest.approx(1.1)
+        assert rows[figure].verdict == "unchanged"
+    assert rows["cost ratio"].change.value == pytest.approx(1.0)
+
+
+def test_every_side_is_the_first_as_often_as_the_others():
+    order = []
+
+    class Side:
+        def __init__(self, name):
+            self.name = name
+
+        def make_pass(self):
+            order.append(self.name)
+            return _Pass(0.2, 0.1)
+
+        def go_on(self):
+            order.append("end")
+
+    rounds = _rounds([Side(name) for name in "abc"])
+    assert len(rounds) >= 7
+    assert "".join(order[:12]) == "abcabcbcacab"
+    assert order[-3:] == ["end"] * 3
 
 
 def row(figure, value):

@@ -296,6 +296,17 @@ def test_what_was_not_measured_is_named(tmp_path):
     assert f"Not measured with {RELEASES[1]}." in combinations[8_000]["say_releases"]
 
 
+def test_the_verdict_looks_back_to_the_oldest_release(tmp_path):
+    for release, serial_s in zip(RELEASES[:3], (0.4, 0.2, 0.2), strict=True):
+        figures = paired("forest", serial_s, 0.06)
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    *_, newest = build(tmp_path).parts["model-0-0"]["verdicts"]
+    assert newest["since"].startswith(
+        f"With 8,000 rows, since scikit-learn {RELEASES[0]}: serial time 2.00 times faster"
+    )
+    assert f"The largest step between neighbours came with {RELEASES[1]}" in newest["since"]
+
+
 def test_a_set_is_named_by_what_sets_it_apart(tmp_path):
     for numpy in ("2.3.5", "2.4.6"):
         versions = versions_of("1.9.1") | {"numpy": numpy}
