@@ -243,6 +243,7 @@ class TestForks:
                 pid = os.fork()
                 if pid == 0:
                     with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                        assert own.start_method == "spawn"
                         own.takes_over = False
                         assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
                     sys.exit(0)  # through all that is done at an exit
@@ -251,6 +252,21 @@ class TestForks:
                 runner.takes_over = False
                 assert (runner.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
                 assert runner._crew._process.pid == template
+            """,
+        )
+
+    def test_of_a_program_without_a_fork_server_may_have_one(self, tmp_path):
+        run_program(
+            tmp_path,
+            """
+            pid = os.fork()
+            if pid == 0:
+                with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                    assert own.start_method == "forkserver"
+                    own.takes_over = False
+                    assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                sys.exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             """,
         )
 

@@ -375,13 +375,14 @@ def _hang_up(connection: Connection) -> None:
 
 
 _templates: WeakSet[BaseProcess] = WeakSet()
-_in_fork = False
+_inherits_fork_server = False
 
 
 def _become_fork() -> None:
     """Let a fork of this process end without ending what is not its own: multiprocessing would, at its exit."""
-    global _in_fork  # there is one of it in a process
-    _in_fork = True
+    global _inherits_fork_server  # there is one of it in a process
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    _inherits_fork_server = getattr(server, "_forkserver_pid", None) is not None
     for process in _templates:
         multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -393,10 +394,10 @@ if hasattr(os, "register_at_fork"):
 def default_start_method() -> str:
     """Return how a template starts where nobody says otherwise.
 
-    Not as a fork of this process, which may have threads and hold locks. A fork in its turn cannot use the fork server
+    Not as a fork of this process, which may have threads and hold locks. A fork in its turn cannot use a fork server
     that it has inherited, as that is no child of its own.
     """
-    return "forkserver" if sys.platform == "linux" and not _in_fork else "spawn"
+    return "forkserver" if sys.platform == "linux" and not _inherits_fork_server else "spawn"
 
 
 def _cpu_teller() -> Callable[[], int] | None:

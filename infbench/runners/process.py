@@ -67,8 +67,8 @@ class ProcessRunner(Runner):
         BLAS and OpenMP threads in each process. With 1, ``n_jobs`` of the estimator counts for nothing.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
         How the process is started from which all workers are forked. None: forkserver on Linux, otherwise spawn, as in
-        a fork of a program. A fork of a caller that has used OpenMP or holds locks in other threads may hang, so it is
-        never the default.
+        a fork of a program that has a fork server. A fork of a caller that has used OpenMP or holds locks in other
+        threads may hang, so it is never the default.
     timeout : float or None, default=None
         Seconds that a worker may spend on one batch. None: as long as it takes.
 
