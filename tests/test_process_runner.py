@@ -188,6 +188,7 @@ class TestUse:
 
     def test_fork_of_the_caller_is_told_and_harms_nothing(self):
         with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            workers = worker_pids(runner)
             pid = os.fork()
             if pid == 0:
                 try:
@@ -198,6 +199,7 @@ class TestUse:
                 os._exit(1)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+            assert worker_pids(runner) == workers
 
     def test_what_was_taken_over_is_not_computed_twice(self):
         with infbench.ProcessRunner(SlowElsewhere(0.0, 0.05), n_processes=2) as runner:

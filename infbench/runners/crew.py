@@ -70,6 +70,7 @@ class WorkerHandle:
         self.told: Ambient | None = None
         self.desk: Desk
         self.connection: Connection
+        self._owner_pid = os.getpid()
         self._seen_next = -1
         self._seen_s = 0.0
 
@@ -135,7 +136,7 @@ class WorkerHandle:
         self.busy = False
         if self.pid != -1:
             self.pid = -1
-            _hang_up(self.connection)
+            _hang_up(self.connection, self._owner_pid)
             if self.answers is not None:
                 self.answers.close()
                 self.answers = None
@@ -353,11 +354,8 @@ class Crew:
         process, self._process = self._process, None
         if process is None:
             return
-        if os.getpid() != self._owner_pid:
-            self._template.close()
-            return
-        _hang_up(self._template)
-        if process.pid is None:
+        _hang_up(self._template, self._owner_pid)
+        if os.getpid() != self._owner_pid or process.pid is None:
             return
         process.join(_EXIT_TIMEOUT_S)
         if process.exitcode is None:
@@ -367,10 +365,14 @@ class Crew:
             process.close()
 
 
-def _hang_up(connection: Connection) -> None:
-    """Close a connection for good: a fork of this process may have a copy of it, which would keep it open."""
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
-        ours.shutdown(socket.SHUT_RDWR)
+def _hang_up(connection: Connection, owner_pid: int) -> None:
+    """Close a connection, and for good where it is this process's own.
+
+    A fork may have a copy of it, which would keep it open; a fork in its turn only drops its copy.
+    """
+    if os.getpid() == owner_pid:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+            ours.shutdown(socket.SHUT_RDWR)
     connection.close()
 
 
