@@ -51,15 +51,14 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: str | N
     return int(value) if re.fullmatch(r"[+-]?[0-9]{1,99}", value) else value
 
 
+_number_option = partial(click.option, callback=_number, metavar="INTEGER")
+
 _LIST_HELP = "May be given several times, or as a list with commas."
 
 
 def _names(values: Sequence[str]) -> list[str]:
     """Return each name once."""
     return list(dict.fromkeys(name.strip() for value in values for name in value.split(",")))
-
-
-_number_option = partial(click.option, callback=_number, metavar="INTEGER")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -202,12 +201,12 @@ def peers(
                     (csv_file, lambda: comparison_csv(comparisons)),
                     (markdown_file, lambda: peers_markdown(finished)),
                 )
-        failed = [f"{peer.runner} with {peer.model}" for peer in finished if peer.problem and not peer.refused]
-        if failed and comparisons:
-            raise RunnerError(f"failed: {', '.join(failed)}")
         if not comparisons:
-            reasons = dict.fromkeys(f"{peer.runner} with {peer.model}: {peer.problem}" for peer in finished)
+            reasons = [f"{peer.runner} with {peer.model}: {peer.problem}" for peer in finished]
             raise RunnerError("\n".join(["nothing was measured", *reasons]))
+        failed = [f"{peer.runner} with {peer.model}" for peer in finished if peer.problem and not peer.refused]
+        if failed:
+            raise RunnerError(f"failed: {', '.join(failed)}")
 
 
 @cli.command()

@@ -25,10 +25,10 @@ from infbench.stats import estimate_median
 
 MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression")
 
-MIN_TURNS = 8
-
 _N_SAMPLES, _BATCH_SIZE = 4_000, 500
-_CONFIDENCE = 0.99
+_CONFIDENCE, _MIN_TURNS = 0.99, 8
+"""Fewer turns bound no interval of that confidence."""
+
 _LEAST_PASSES, _LEAST_S = 7, 1.0
 """Passes of each side, and seconds of all of them, that a turn measures a model for at least."""
 
@@ -133,8 +133,8 @@ def run_gate(
     from infbench.models import make_model
     from infbench.runners import make_runner
 
-    if turns < MIN_TURNS:
-        raise InvalidParameterError(f"turns must be at least {MIN_TURNS}, fewer bound no 99 % interval, got {turns}")
+    if turns < _MIN_TURNS:
+        raise InvalidParameterError(f"turns must be at least {_MIN_TURNS}, fewer bound no 99 % interval, got {turns}")
     head = Path(_git("rev-parse", "--show-toplevel").decode().strip())
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").decode().strip()
     measured: list[list[list[_Round]]] = []  # by turn and model

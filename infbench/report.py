@@ -330,7 +330,7 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
 
 
 def _bounds(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    low, high = (estimate.low, estimate.high) if estimate is not None and estimate.is_bounded else (None, None)
+    low, high = (None, None) if estimate is None else estimate.bounds
     return {f"{name}_low": low, f"{name}_high": high}
 
 

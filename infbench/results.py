@@ -135,10 +135,10 @@ class Comparison:
             **asdict(self),
             "derived": {
                 "speedup": self.speedup,
-                "speedup_interval": _bounds(self.speedup_estimate),
+                "speedup_interval": _interval(self.speedup_estimate),
                 "efficiency": self.efficiency,
                 "noise_floor": self.noise_floor.value,
-                "noise_floor_interval": _bounds(self.noise_floor),
+                "noise_floor_interval": _interval(self.noise_floor),
             },
         }
 
@@ -163,8 +163,8 @@ class Comparison:
         return cls(**values)
 
 
-def _bounds(estimate: Estimate) -> list[float] | None:
-    return [estimate.low, estimate.high] if estimate.is_bounded else None  # JSON has no infinity
+def _interval(estimate: Estimate) -> list[float | None] | None:
+    return list(estimate.bounds) if estimate.is_bounded else None
 
 
 def pooled(parts: Sequence[Comparison]) -> Comparison:

@@ -32,6 +32,11 @@ class Estimate:
         """Whether anything is known about the bounds."""
         return self.low > 0 and self.high < math.inf
 
+    @property
+    def bounds(self) -> tuple[float, float] | tuple[None, None]:
+        """`low` and `high`, or None for each where nothing is known about them, for files that know no infinity."""
+        return (self.low, self.high) if self.is_bounded else (None, None)
+
     def inverse(self) -> Estimate:
         """Return the estimate of ``1 / x``; the bounds change places."""
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low if self.low else math.inf)

@@ -12,8 +12,8 @@ _SAMPLE_S = 0.01
 
 NOTICES_S = 0.1
 """A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
-the caches. With 50 ms between calls, two processes take some four times as long for one of 0.3 ms, 1.3 times for one of
-4, 1.1 to 1.5 times for 9 to 15, and 1.1 times at most for 30 (docs/peers_quiet.json, of `process`)."""
+the caches. With 50 ms between calls, two processes take 3.6 to 5.7 times as long for one of 0.3 or 0.4 ms, 1.3 times
+for one of 4, 1.1 to 1.5 times for 9 to 15, and 1.1 times at most for 31 and 36 (docs/peers_quiet.json, `process`)."""
 
 _PAUSE_S = 0.05
 """Long enough for workers to sleep and for CPUs to lose their speed."""

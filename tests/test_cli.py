@@ -13,7 +13,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -427,24 +426,6 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path):
     assert (tmp_path / "new.csv").read_text().startswith("model,")
 
 
-@pytest.mark.parametrize("runner", ["process", "futures", "loky"])
-def test_sigterm_leaves_no_process_and_loses_no_finished_result(tmp_path, runner):
-    files = ["--output", "results.txt", "--json", "new.json"]
-    with on_a_terminal(*LONG, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
-        read_until(terminal, f"measure {runner}")
-        begun = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        shown = read_until(terminal)
-        out = process.stdout.read().decode()
-        assert process.wait() == 130
-    assert begun
-    assert not psutil.wait_procs(begun, timeout=10)[1]
-    assert "Only 1 of 2 runners were measured." in shown
-    assert (tmp_path / "results.txt").read_text() == out
-    (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
-    assert native.runner == "native"
-
-
 def test_a_closed_stdout_breaks_no_worker(tmp_path):
     command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "process", "--csv", "new.csv"]
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
@@ -498,21 +479,28 @@ def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path):
     assert "\x1b" not in out
 
 
-@pytest.mark.parametrize("runner", ["process", "pool", "loky"])
-def test_ctrl_c_leaves_no_process_and_loses_no_finished_result(tmp_path, runner):
+def press_ctrl_c(process):
+    os.killpg(process.pid, signal.SIGINT)  # a terminal tells all that run in it
+
+
+@pytest.mark.parametrize(
+    ("stop", "runner", "ends_within_s"),
+    [
+        *((press_ctrl_c, runner, 3) for runner in ("process", "pool", "loky")),
+        *((subprocess.Popen.terminate, runner, 10) for runner in ("process", "futures", "loky")),
+    ],
+)
+def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, runner, ends_within_s):
     files = ["--output", "results.txt", "--json", "new.json"]
     with on_a_terminal(*LONG, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
         read_until(terminal, f"measure {runner}")
         begun = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGINT)
+        stop(process)
         shown = read_until(terminal)
         out = process.stdout.read().decode()
         assert process.wait() == 130
     assert begun
-    deadline = time.monotonic() + 3
-    while any(child.is_running() for child in begun) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not [child for child in begun if child.is_running()]
+    assert not psutil.wait_procs(begun, timeout=ends_within_s)[1]
     assert shown.replace("\r", "").endswith("Only 1 of 2 runners were measured.\nError: interrupted\n")
     if runner == "process":  # workers of the other two may say by themselves that they were interrupted
         assert "Traceback" not in shown

@@ -40,16 +40,6 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
     return address
 
 
-def with_its_strides(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return a copy that lies in memory as the array does: another order can change a last bit."""
-    before, n_bytes = extent(array.shape, array.strides, array.itemsize)
-    copy: np.ndarray[Any, Any] = np.ndarray(
-        array.shape, array.dtype, np.empty(n_bytes, np.uint8), before, array.strides
-    )
-    copy[...] = array
-    return copy
-
-
 class OwnMemory:
     """The memory of this process, opened so that other processes can be sent what they need to read it.
 

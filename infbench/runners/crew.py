@@ -8,8 +8,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -241,16 +241,12 @@ class Crew:
         pid = worker.pid
         worker.disconnect()
         exit_code: int | None = None
-        try:
+        with _start_errors(), suppress(EOFError, ConnectionError):
             if pid != -1:  # or an earlier replacement did not come to its end
                 send(self._template, ("end", pid))
                 exit_code = receive(self._template)
                 self._fork(worker)
                 return exit_code
-        except (EOFError, ConnectionError):
-            pass
-        except OSError as error:
-            raise WorkerStartError(f"the system starts no worker: {error!r}") from error
         self.restart()
         return exit_code
 
@@ -275,20 +271,15 @@ class Crew:
             raise RunnerError("the runner was closed during the call")
         if not self.workers:  # the caller computes alone
             return
-        try:
-            self._start_all()
-        except (EOFError, OSError) as error:
-            raise WorkerStartError(f"the system starts no worker: {error!r}") from error
-
-    def _start_all(self) -> None:
-        # New with every template: where the last one was killed, a worker of it may still be at a batch.
-        self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
-        memory = self._control.view(self._control.n_bytes)
-        for worker in self.workers:
-            worker.desk = Desk(memory, worker.index)
-        self._start_template()
-        for worker in self.workers:
-            self._fork(worker)
+        with _start_errors():
+            # New with every template: where the last one was killed, a worker of it may still be at a batch.
+            self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
+            memory = self._control.view(self._control.n_bytes)
+            for worker in self.workers:
+                worker.desk = Desk(memory, worker.index)
+            self._start_template()
+            for worker in self.workers:
+                self._fork(worker)
 
     def _clear_desks(self) -> None:
         if self._control is not None:
@@ -363,6 +354,15 @@ class Crew:
             process.join()
         with suppress(ValueError):  # where a program ignores SIGCHLD, nobody is told that it has ended
             process.close()
+
+
+@contextmanager
+def _start_errors() -> Iterator[None]:
+    """Raise what says that the system lets no process start as the error that callers know."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise WorkerStartError(f"the system starts no worker: {error!r}") from error
 
 
 def _hang_up(connection: Connection, owner_pid: int) -> None:

@@ -122,7 +122,7 @@ class ThreadingRunner(_JoblibRunner):
 
     def _close(self) -> None:
         super()._close()
-        # joblib does not wait for them. One that ends later would put a limit back, and nobody would lift it again.
+        # joblib does not wait for them. The limit of BLAS would hold for the caller until the last of them has ended.
         for thread in self._threads - {threading.current_thread()}:
             thread.join()
 
@@ -139,7 +139,7 @@ class ThreadingRunner(_JoblibRunner):
             return getattr(self.estimator, method)(batch)
 
     def _run(self, method: str, batches: Batches) -> Any:
-        # BLAS has one limit for the whole process, which a thread would lift while others still compute.
+        # BLAS has one limit for the whole process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
             return super()._run(method, batches)
 

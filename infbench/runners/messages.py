@@ -191,6 +191,33 @@ def is_packed(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bo
     return tuple(strides) == (shape[1] * itemsize, itemsize)
 
 
+def copy_with_strides(
+    array: np.ndarray[Any, Any],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Copy an array so that it lies in memory as it did: another order can change a last bit.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    copy : ndarray
+        With the shape, the dtype and the strides of the array.
+    memory : ndarray of uint8
+        What the copy lies in, zero between its values.
+    before : int
+        Where its first element is in that memory, in bytes.
+    """
+    import numpy as np
+
+    before, n_bytes = extent(array.shape, array.strides, array.itemsize)
+    memory = np.zeros(n_bytes, np.uint8)
+    copy: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
+    copy[...] = array
+    return copy, memory, before
+
+
 def send(connection: Connection, message: Any) -> None:
     """Send a message. `Connection.send` would make a new pickler class each time, which costs more than the sending."""
     connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
@@ -271,11 +298,9 @@ class _LayoutPickler(pickle.Pickler):
 
         if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
             return NotImplemented
-        before, n_bytes = extent(part.shape, part.strides, part.itemsize)
-        if n_bytes > _MOST_GAPS * part.nbytes:
+        if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
             return NotImplemented
-        memory = np.zeros(n_bytes, np.uint8)
-        np.ndarray(part.shape, part.dtype, memory, before, part.strides)[...] = part
+        _, memory, before = copy_with_strides(part)
         return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)
 
 

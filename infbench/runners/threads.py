@@ -45,7 +45,7 @@ class ThreadsRunner(Runner):
             with self._inner_threads.limited():
                 return call(batch)
 
-        # BLAS has one limit for the whole process, which the threads would lift while others still compute.
+        # BLAS has one limit for the whole process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
             futures = [self._pool.submit(compute, batch) for batch in batches]
             try:
@@ -53,5 +53,5 @@ class ThreadsRunner(Runner):
             except BaseException:
                 for future in futures:
                     future.cancel()
-                wait(futures)  # or one that ends later would put this limit back, and nobody would lift it again
+                wait(futures)  # or the limit of BLAS would hold for the caller until the last of them has ended
                 raise

@@ -17,13 +17,14 @@ import numpy as np
 from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import CallerMemory, RowReader, with_its_strides
+from infbench.runners.caller_memory import CallerMemory, RowReader
 from infbench.runners.joint_copy import JointReader
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import (
     ARRAY_KINDS,
     Done,
     Share,
+    copy_with_strides,
     exception_to_bytes,
     receive,
     receive_bytes,
@@ -172,7 +173,7 @@ def _call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) 
     except ValueError as error:
         if "read-only" not in str(error):
             raise
-        return call(with_its_strides(X))
+        return call(copy_with_strides(X)[0])
 
 
 def _fit_in_one_array(answers: list[Any]) -> bool:

@@ -462,12 +462,7 @@ def _row(point: Point) -> list[Any]:
 def _flat(estimate: Estimate | None) -> list[float | None]:
     if estimate is None:
         return [None, None, None]
-    known = estimate.is_bounded
-    return [
-        _rounded(estimate.value),
-        _rounded(estimate.low) if known else None,
-        _rounded(estimate.high) if known else None,
-    ]
+    return [_rounded(value) for value in (estimate.value, *estimate.bounds)]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -138,4 +138,4 @@ def _of_computer(computer: Computer) -> tuple[str, ...]:
 def _flat(estimate: Estimate | None) -> tuple[float | None, ...]:
     if estimate is None:
         return None, None, None
-    return (estimate.value, estimate.low, estimate.high) if estimate.is_bounded else (estimate.value, None, None)
+    return estimate.value, *estimate.bounds

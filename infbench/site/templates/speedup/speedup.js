@@ -232,9 +232,10 @@
       figure.append(charts.legend([...series, ...band]));
       charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup by ${by}, ${workload()}. The table has the same figures.`, format: short });
     };
-    return [...(rows.some((row) => row[S] !== null || row[P] !== null) ? [times] : []), ...(rows.some(speedup) ? [gains] : [])];
+    return [...(rows.some(isTimed) ? [times] : []), ...(rows.some(speedup) ? [gains] : [])];
   }
-  const untimed = (rows) => (rows.every((row) => row[S] === null && row[P] === null) ? "Only the speedup of this workload is measured, no times. " : "");
+  const isTimed = (row) => row[S] !== null || row[P] !== null;
+  const untimed = (rows) => (rows.some(isTimed) ? "" : "Only the speedup of this workload is measured, no times. ");
   const short = (value) => String(Number(value.toFixed(2)));
   /* One unit for a whole axis. */
   function axisDuration(rows) {
