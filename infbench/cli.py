@@ -307,8 +307,6 @@ def _measure(
     seed: Any,
 ) -> Iterator[Comparison]:
     """Measure one runner after the other. Everything that can be refused is refused before the first."""
-    from sklearn.exceptions import NotFittedError
-
     from infbench.checks import check_positive_int
     from infbench.data import load_data, read_data
     from infbench.measure import check_comparable, compare
@@ -320,6 +318,8 @@ def _measure(
     check_positive_int("repeat", repeat)
     for name in runners:
         runner_class(name)
+    if model_file is None:
+        _check_models([model])
     with _progress(f"fit {model}" if model_file is None else f"load {model_file}", repeat * len(runners)) as show:
         estimator = None if model_file is None else read_model(model_file)
         if data_file is None:
@@ -332,6 +332,8 @@ def _measure(
         if estimator is None:
             fit_on = data if data_file is None else "synthetic"
             estimator = make_model(model, n_features=X.shape[1], random_state=seed, data=fit_on)
+        from sklearn.exceptions import NotFittedError  # not before: what is wrong so far is told at once
+
         how = {"batch_size": batch_size, "method": method, "repeat": repeat}
         of_each = {name: None if name == "serial" else n_processes for name in runners}
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 
 import hypothesis
 import psutil
@@ -53,6 +55,9 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """Keep everything that the tests make apart from what others make on the same machine."""
     tmp_path_factory.getbasetemp()  # before TMPDIR changes: tmp_path stays where pytest keeps it for later
     with watching() as watch:
+        # As in a program that starts nothing before infbench. A test's first pool would start it with nothing loaded.
+        multiprocessing.set_forkserver_preload(["infbench.runners.worker", "sklearn.ensemble", "sklearn.linear_model"])
+        forkserver.ensure_running()
         yield watch
 
 

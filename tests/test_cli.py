@@ -54,7 +54,7 @@ LONG = [
     "--n-processes",
     "2",
     "--repeat",
-    "30",
+    "12",
 ]
 
 
@@ -247,16 +247,17 @@ def test_a_model_and_rows_of_ones_own_are_measured(tmp_path):
     joblib.dump(DecisionTreeRegressor(random_state=0).fit(X, X[:, 0]), tmp_path / "tree.joblib")
     (tmp_path / "tree.pickle").write_bytes(pickle.dumps(DecisionTreeRegressor(random_state=0).fit(X, X[:, 0])))
     np.save(tmp_path / "rows.npy", X)
-    how = ["compare", "--runner", "process,native", "--n-processes", "2", "--repeat", "6", "--json", "all.json"]
-    for given, n_samples in (
-        (["--model-file", "tree.joblib", "--data-file", "rows.npy", "--batch-size", "30"], 120),
-        (["--model-file", "tree.pickle", "--n-samples", "50", "--batch-size", "10"], 50),
-        (["--model", "dummy", "--data-file", "rows.npy", "--n-samples", "500", "--batch-size", "100"], 500),
+    how = ["compare", "--n-processes", "2", "--repeat", "3", "--json", "all.json"]
+    for given, n_samples, runners in (
+        (["--model-file", "tree.joblib", "--data-file", "rows.npy", "--batch-size", "30"], 120, "process,native"),
+        (["--model-file", "tree.pickle", "--n-samples", "50", "--batch-size", "10"], 50, "native"),
+        (["--model", "dummy", "--data-file", "rows.npy", "--n-samples", "500", "--batch-size", "100"], 500, "native"),
     ):
-        run = infbench(*how, *given, cwd=tmp_path)
+        run = infbench(*how, *given, "--runner", runners, cwd=tmp_path)
         assert (run.returncode, run.stderr) == (0, "")
         comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
-        assert [(one.n_samples, one.n_features) for one in comparisons] == [(n_samples, 3)] * 2
+        assert [one.runner for one in comparisons] == runners.split(",")
+        assert {(one.n_samples, one.n_features) for one in comparisons} == {(n_samples, 3)}
         assert {one.model for one in comparisons} == {given[1]}
 
 
@@ -473,7 +474,7 @@ def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path):
         out = process.stdout.read().decode()
         assert process.wait() == 0
     assert "measure native" in shown
-    assert "30/30" in shown
+    assert "12/12" in shown
     assert out == (tmp_path / "results.txt").read_text()
     assert out.isascii()
     assert "\x1b" not in out
@@ -506,7 +507,7 @@ def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, 
         assert "Traceback" not in shown
     assert out == (tmp_path / "results.txt").read_text()
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
-    assert (native.runner, native.repeat) == ("native", 30)
+    assert (native.runner, native.repeat) == ("native", 12)
 
 
 def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path):

@@ -156,7 +156,7 @@ def test_sizes_take_turns(repeat, visits, tmp_path):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_leaves_no_process(stop, runner, tmp_path):
     size = ("--size", "20000:100", "--repeat", "1000")
-    command = [sys.executable, "-m", "infbench", "peers", "--model", "random_forest", "--runner", runner, *size]
+    command = [sys.executable, "-m", "infbench", "peers", "--model", "dummy", "--runner", runner, *size]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=PIPE, stderr=PIPE, text=True) as process:
         deadline_s = time.monotonic() + 60

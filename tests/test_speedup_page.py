@@ -93,6 +93,9 @@ def reference(tmp_path_factory):
     return directory
 
 
+REFERENCE_MACHINES = [path.name for path in sorted((ROOT / "results").iterdir()) if path.is_dir()]
+
+
 @pytest.fixture
 def visit(browser):
     """Open a page in a context of its own; at the end nothing may have failed, and nobody else have been asked."""
@@ -139,7 +142,7 @@ def stored(directory, benchmark):
     The newest commit comes last.
     """
     found = {}
-    contents = [json.loads(path.read_text()) for path in directory.glob("*/*.json")]
+    contents = [json.loads(path.read_text()) for path in directory.rglob("*.json")]
     for content in sorted(contents, key=lambda content: content.get("date", 0)):
         if benchmark not in content.get("results", {}):
             continue
@@ -219,9 +222,10 @@ def close(shown, expected):
 
 @pytest.mark.parametrize("model", ["random_forest", "hist_gradient_boosting", "logistic_regression"])
 @pytest.mark.parametrize("runner", ["process", "loky"])
-def test_charts_by_release_show_what_is_stored(reference, visit, model, runner):
-    results = ROOT / "results"
-    page = visit(at(reference), model=model, runner=runner)
+@pytest.mark.parametrize("machine", REFERENCE_MACHINES)
+def test_charts_by_release_show_what_is_stored(reference, visit, machine, model, runner):
+    results = ROOT / "results" / machine
+    page = visit(at(reference), machine=machine, model=model, runner=runner)
     costs, times = stored(results, COST), stored(results, TIME)
     workload = tuple(page.input_value(f"#choice-{key}") for key in ("rows", "batch", "processes"))
     newest = {key[0]: key[:3] for key in costs if key[3:] == (model, runner, *workload)}

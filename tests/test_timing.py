@@ -133,22 +133,35 @@ class TestTurns:
         time_in_turn([pass_], 3, lambda *rounds: done.append((*rounds, len(clock.calls))))
         assert done == [(0, 3, 1), (1, 3, 2), (2, 3, 3), (3, 3, 4)]
 
-    def test_wait_for_threads_that_others_left_running(self):
-        threads, n_alive = [], []
+    def test_wait_until_threads_that_others_left_running_are_at_rest(self, clock):
+        left_s, seen_s = 0.0, []
+
+        def look():
+            seen_s.append(left_s)
+            clock.now_ns += 10**7
 
         def leave_a_thread_running():
-            threads.append(threading.Thread(target=pbkdf2_hmac, args=("sha256", b"", b"", 200_000)))
-            threads[-1].start()
-            time.sleep(0.01)  # so that a turn leaves two of them, not hundreds
+            nonlocal left_s
+            left_s = 0.05
+            clock.now_ns += 10**7
+            clock.others_ns += 10**7
 
-        def count():
-            n_alive.append(sum(thread.is_alive() for thread in threads))
+        def sleep(seconds):
+            nonlocal left_s
+            clock.now_ns += round(seconds * 1e9)
+            clock.others_ns += round(min(left_s, seconds) * 1e9)
+            left_s = max(0.0, left_s - seconds)
 
-        leave_a_thread_running()
-        count()
-        assert n_alive.pop() == 1
-        time_in_turn([count, leave_a_thread_running], 2)
-        assert set(n_alive[1:]) == {0}  # the first call tells how long a call takes
+        clock.sleep = sleep
+        time_in_turn([look, leave_a_thread_running], 3)
+        assert set(seen_s) == {0.0}
+
+    def test_see_what_real_threads_compute(self):
+        before_s = timing._cpu_seconds_of_others()
+        thread = threading.Thread(target=pbkdf2_hmac, args=("sha256", b"", b"", 200_000))
+        thread.start()
+        thread.join()
+        assert timing._cpu_seconds_of_others() - before_s > 0.01
 
     def test_do_not_wait_for_ever(self, clock):
         def spin():
