@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from infbench.results import Comparison as Comparison
     from infbench.runners import RUNNERS as RUNNERS
     from infbench.runners import make_runner as make_runner
+    from infbench.runners.auto import AutoRunner as AutoRunner
     from infbench.runners.base import Runner as Runner
+    from infbench.runners.forest import ForestRunner as ForestRunner
     from infbench.runners.pool import PoolRunner as PoolRunner
     from infbench.runners.process import ProcessRunner as ProcessRunner
     from infbench.runners.serial import SerialRunner as SerialRunner
@@ -38,7 +40,9 @@ _HOME = {
     "Comparison": "infbench.results",
     "RUNNERS": "infbench.runners",
     "make_runner": "infbench.runners",
+    "AutoRunner": "infbench.runners.auto",
     "Runner": "infbench.runners.base",
+    "ForestRunner": "infbench.runners.forest",
     "PoolRunner": "infbench.runners.pool",
     "ProcessRunner": "infbench.runners.process",
     "SerialRunner": "infbench.runners.serial",

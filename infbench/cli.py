@@ -93,7 +93,7 @@ def cli() -> None:
 @click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
 @click.option("--csv", "csv_file", type=click.Path(), help="Write a row of plain numbers for each runner there.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the report as Markdown there.")
-@click.option("--quick", is_flag=True, help="Few rows and rounds, where they are not given: an answer in seconds.")
+@click.option("--quick", is_flag=True, help="Use few rows and rounds, unless given: an answer in seconds.")
 def compare(
     *,
     runners: Sequence[str],
@@ -214,7 +214,7 @@ def peers(
 @click.option("--model", "models", multiple=True, help=f"Name of a model. {_LIST_HELP} [default: three]")
 @click.option("--runner", default="process", show_default=True, help="Name of a runner.")
 @_number_option("--n-processes", default="2", show_default=True, help="Processes that compute.")
-@_number_option("--turns", default="9", show_default=True, help="How often both are started afresh.")
+@_number_option("--turns", default="9", show_default=True, help="Turns, each of which starts both sides afresh.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the table there as well.")
 def gate(
     *, base: str, models: Sequence[str], runner: str, n_processes: Any, turns: Any, markdown_file: str | None
@@ -402,7 +402,7 @@ def _site(module: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{error.name} is not installed, it comes with infbench[bench]: pip install '.[bench]' where infbench is"
+            f"{error.name} is not installed, it comes with infbench[bench]: pip install '.[bench]' in infbench's folder"
         ) from error
 
 

@@ -48,7 +48,7 @@ def _claim_and_evidence(comparison: Comparison) -> tuple[str, str]:
     return (
         f"{answer}: {subject} is {speedup.value:.2f} times as fast as a single process",
         f"({intervals}), efficiency {comparison.efficiency:.0%}."
-        + (f" There was only {batches} to share out: take a smaller batch_size." if few else ""),
+        + (f" Only {batches} to share out: take a smaller batch_size." if few else ""),
     )
 
 
@@ -148,9 +148,9 @@ def history_text(rows: Sequence[HistoryRow]) -> str:
     blocks.append(
         textwrap.fill(
             "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. serial, "
-            "parallel: measured by themselves, minutes apart, while the machine's speed may change, so that their "
-            "quotient is less exact. noise floor: serial time / serial time, measured as the speedup. efficiency: "
-            "speedup / n_processes.",
+            "parallel: timed separately, minutes apart, while the machine's speed may change, so that dividing one by "
+            "the other gives a less exact speedup. noise floor: serial time / serial time, measured in the same way as "
+            "the speedup. efficiency: speedup / n_processes.",
             PROSE_WIDTH,
         )
     )
@@ -174,7 +174,7 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     if "worse" in verdicts:
         answer = f"**Worse** than {base}."
     elif "inconclusive" in verdicts:
-        answer = f"**Inconclusive** against {base}: there may be a change, but the noise allows for none, or hides one."
+        answer = f"**Inconclusive** against {base}: the figures are too noisy to confirm a change, or to rule one out."
     else:
         answer = f"Not worse than {base}: a change of 20 % is excluded."
     cells = [
@@ -191,8 +191,8 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     note = (
         "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
         "made warm passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
-        "measured alike. worse, better: by 5 % and the noise floor at least, with the whole interval. unchanged: "
-        "within 5 %, and a change of 20 % is excluded."
+        "measured alike. worse, better: the whole interval lies beyond 5 % and the noise floor's median, and the "
+        "change beyond the noise floor's interval. unchanged: within 5 %, and a change of 20 % is excluded."
     )
     columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
     return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"

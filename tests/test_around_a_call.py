@@ -110,7 +110,7 @@ class TestSignals:
     def test_a_handler_that_uses_the_runner_is_told(self, alarm, name):
         with make_runner(name, Slow(0.02), n_processes=None if name == "serial" else 2) as runner:
             alarm(0.05, lambda: runner.predict(ROWS))
-            with pytest.raises(RunnerError, match="is at a call of this thread already"):
+            with pytest.raises(RunnerError, match="is already running a call on this thread"):
                 runner.predict(ROWS, batch_size=10)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=100), ROWS[:, 0])
 

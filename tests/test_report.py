@@ -141,9 +141,9 @@ def test_the_verdict_is_one_sentence(comparison, sentence):
 
 def test_batches_too_few_to_be_shared_out_are_told():
     alone = replace(PAYS, n_samples=500, batch_size=500, n_processes=2)
-    assert verdict(alone).endswith(" There was only 1 batch to share out: take a smaller batch_size.")
+    assert verdict(alone).endswith(" Only 1 batch to share out: take a smaller batch_size.")
     few = replace(PAYS, n_samples=1_000, batch_size=500, n_processes=4)
-    assert verdict(few).endswith(" There was only 2 batches to share out: take a smaller batch_size.")
+    assert verdict(few).endswith(" Only 2 batches to share out: take a smaller batch_size.")
     for enough in (replace(few, n_processes=2), replace(alone, runner="forest"), replace(alone, runner="native")):
         assert "to share out" not in verdict(enough)
 

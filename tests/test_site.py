@@ -188,9 +188,9 @@ def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
             8_000,
             "wins from 8,000 rows on (it loses with 1,000), and is up to 1.90 times as fast as one process, with 64",
         ),
-        ({1_000: point(1.5, 1.4, 1.6), 8_000: point(0.9, 0.8, 0.92)}, "It pays in part", None, "but not with the most"),
+        ({1_000: point(1.5, 1.4, 1.6), 8_000: point(0.9, 0.8, 0.92)}, "It pays in part", None, "not with the largest"),
         ({1_000: point(0.6, 0.5, 0.7), 8_000: point(0.9, 0.8, 0.92)}, "It does not pay", None, "at best it is 0.90"),
-        ({8_000: point(1.2, 1.04, 1.3)}, "Inconclusive", None, "does not stand out of the noise"),
+        ({8_000: point(1.2, 1.04, 1.3)}, "Inconclusive", None, "does not stand out from the noise"),
         ({8_000: point(3.0, 2.9, 3.1, paired=False)}, "Inconclusive", None, "not measured in pairs"),
         ({8_000: point(0.5, 0.0, math.inf)}, "Inconclusive", None, "interval unknown"),
         ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "noise floor unknown"),
@@ -236,7 +236,7 @@ def test_neighbours_without_steps_are_not_called_missing(tmp_path):
     for directory, says in (
         (alone, "There is no other release to compare with."),
         (unpaired, "No step between these releases is judged: the speedup was not measured in pairs."),
-        (apart, "No step between these releases is judged: they have no figures of the same commit."),
+        (apart, "No step between these releases is judged: they were not measured at the same commit."),
     ):
         (entry,) = build(directory).parts["model-0-0"]["combinations"]
         assert entry["say_releases"].startswith(says)
@@ -264,7 +264,7 @@ def test_scaling_laws_are_told_only_where_they_were_fitted(tmp_path):
     assert [row[0] for row in four["points"]] == [1, 2, 4, 8]
     three = scaling((1, 2, 4))
     assert three["laws"] == {}
-    assert "takes 4 numbers of processes, and measured were 1, 2 and 4" in three["say"]
+    assert "takes 4 numbers of processes, and 1, 2 and 4 were measured" in three["say"]
     unrecorded = scaling((1, 2, 4, 8), record_samples=False)
     assert unrecorded["laws"] == {}
     assert "were not recorded" in unrecorded["say"]

@@ -174,8 +174,8 @@ class Runner(ABC):
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             What the estimator takes.
         batch_size : int or None, default=None
-            Rows handed to one call of the estimator. None: an even share for each process, or all of them where it is
-            not rows that are shared out.
+            Rows handed to one call of the estimator. None: an even share for each process, or all rows for ``forest``,
+            which shares out trees instead.
 
         Returns
         -------
@@ -190,10 +190,10 @@ class Runner(ABC):
         MissingMethodError
             Where the estimator has no such method.
         RunnerError
-            Where the runner is not started, or is at a call of this thread already, or a worker fails.
+            Where the runner is not started, or is already running a call on this thread, or a worker fails.
         Exception
-            Whatever the estimator raises, of the first batch that raises; of any that does with ``pool``,
-            ``pool_per_task``, ``loky``, ``threading``, ``mpire``, ``dask`` and ``ray``.
+            Whatever the estimator raises: what the first failing batch raised or, with ``pool``, ``pool_per_task``,
+            ``loky``, ``threading``, ``mpire``, ``dask`` and ``ray``, what any failing batch raised.
         """
         return self.run("predict", X, batch_size=batch_size)
 
@@ -254,7 +254,7 @@ class Runner(ABC):
             self._check_started()  # another thread may have closed it meanwhile
             if self._is_called:
                 raise RunnerError(
-                    f"{type(self).__name__} is at a call of this thread already: a signal handler cannot use it"
+                    f"{type(self).__name__} is already running a call on this thread: a signal handler cannot use it"
                 )
             self._is_called = True
             try:

@@ -32,5 +32,5 @@ def import_extra(module: str, extra: str) -> Any:
     except ModuleNotFoundError as missing:
         raise MissingDependencyError(
             f"{missing.name} is not installed, it comes with infbench[{extra}]: "
-            f"pip install '.[{extra}]' where infbench is"
+            f"pip install '.[{extra}]' in infbench's folder"
         ) from missing

@@ -66,7 +66,7 @@ class ProcessRunner(Runner):
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each process. With 1, ``n_jobs`` of the estimator counts for nothing.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
-        How the process is started from which all workers are forked. None: forkserver on Linux, otherwise spawn, as in
+        How the process from which all workers are forked is started. None: forkserver on Linux; spawn elsewhere, and in
         a fork of a program that has a fork server. A fork of a caller that has used OpenMP or holds locks in other
         threads may hang, so it is never the default.
     timeout : float or None, default=None
@@ -128,7 +128,7 @@ class ProcessRunner(Runner):
             raise RunnerError("ProcessRunner cannot start in a daemonic process, which may not have children")
         around = multiprocessing.get_start_method(allow_none=True)
         if around not in (None, *START_METHODS) and self.start_method != "fork":
-            raise RunnerError(f"ProcessRunner cannot start in a process of {around}, but with start_method='fork'")
+            raise RunnerError(f"in a process of {around}, ProcessRunner can start only with start_method='fork'")
         self._inner_threads = InnerThreads(self.inner_threads)
         self._rows = SharedRows()
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0

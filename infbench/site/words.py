@@ -133,7 +133,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
             text = f"{range_}, and is up to {gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.IN_PART:
         winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
-        text = f"{in_batches} wins with {winning} rows, but not with the most that were measured: it is up to {gain}, "
+        text = f"{in_batches} wins with {winning} rows, but not with the largest number measured: it is up to {gain}, "
         text += f"with {_rows(best)} ({evidence})."
     elif answer == Answer.DOES_NOT:
         text = f"{only}{who} loses: it is {gain} ({evidence})."
@@ -142,7 +142,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
             text += f"({evidence})."
     elif judged[best].paired:
         subject = f"{only}{who}" if alone else f"{in_batches}, with {_rows(best)},"
-        text = f"{subject} is {gain} ({evidence}): that does not stand out of the noise."
+        text = f"{subject} is {gain} ({evidence}): that does not stand out from the noise."
     else:
         text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
     return Verdict(answer, text, start, min(judged), best)
@@ -227,7 +227,7 @@ def since(steps: Sequence[Step], release: str, n_samples: int) -> str:
 def changes_sentence(
     steps: Sequence[Step], name: str, labels: Mapping[ReleaseSet, str], *, n_shown: int, paired: bool
 ) -> str:
-    """Say how many steps of a selection stand out of the noise, and which.
+    """Say how many steps of a selection stand out from the noise, and which.
 
     Parameters
     ----------
@@ -245,17 +245,17 @@ def changes_sentence(
     if not steps:
         if n_shown < 2:
             return f"There is no other {name} to compare with."
-        why = "the speedup was not measured in pairs" if not paired else "they have no figures of the same commit"
+        why = "the speedup was not measured in pairs" if not paired else "they were not measured at the same commit"
         return f"No step between these {name}s is judged: {why}."
     changes = [step for step in steps if step.is_change]
     open_ = sum(step.outcome == Outcome.INCONCLUSIVE for step in steps)
     unclear = f" {_counted(open_, 'step')} {'is' if open_ == 1 else 'are'} inconclusive." if open_ else ""
     if not changes:
-        return f"No step between neighbouring {name}s stands out of the noise.{unclear}"
+        return f"No step between neighbouring {name}s stands out from the noise.{unclear}"
     told = listed([f"{outcome_of(step)} with {end_of(step, labels)}" for step in changes[:3]])
     more = f", and {_counted(len(changes) - 3, 'more')}" if len(changes) > 3 else ""
     stand = "stands" if len(changes) == 1 else "stand"
-    return f"{_counted(len(changes), 'step')} {stand} out of the noise: {told}{more}.{unclear}"
+    return f"{_counted(len(changes), 'step')} {stand} out from the noise: {told}{more}.{unclear}"
 
 
 def end_of(step: Step, labels: Mapping[ReleaseSet, str]) -> str:
@@ -278,7 +278,7 @@ def summary(steps: Sequence[Step], labels: Mapping[ReleaseSet, str]) -> str:
     changed = count[Outcome.HIGHER] + count[Outcome.LOWER]
     return (
         f"Of {_counted(len(steps), 'step')} between neighbours, {number(changed)} "
-        f"{'stands' if changed == 1 else 'stand'} out of the noise, {number(count[Outcome.NOISE])} "
+        f"{'stands' if changed == 1 else 'stand'} out from the noise, {number(count[Outcome.NOISE])} "
         f"{'lies' if count[Outcome.NOISE] == 1 else 'lie'} within it, and {number(count[Outcome.INCONCLUSIVE])} "
         f"{'is' if count[Outcome.INCONCLUSIVE] == 1 else 'are'} inconclusive.{_by_release(steps, labels)}"
     )
@@ -321,7 +321,7 @@ def scaling(
         if len(speedups) >= MIN_COUNTS and not recorded:
             return f"{most} No law is fitted, because the single timings were not recorded."
         counts = listed([str(n_processes) for n_processes in sorted(speedups)])
-        return f"{most} No law is fitted: that takes {MIN_COUNTS} numbers of processes, and measured were {counts}."
+        return f"{most} No law is fitted: a fit takes {MIN_COUNTS} numbers of processes, and {counts} were measured."
     peak = ""
     if usl.coherency.value > 0:
         at = sqrt(max(1 - usl.contention.value, 0.0) / usl.coherency.value)

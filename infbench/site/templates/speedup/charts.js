@@ -45,7 +45,7 @@ const charts = (() => {
 
   /* Lets a pointer, or the arrow keys, walk over the points and read them. `stops` are {x, text}, from left to right. */
   function readable(figure, chart, top, bottom, stops) {
-    const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart, or walk over it with the arrow keys, to read it.");
+    const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart, or step through it with the arrow keys, to read its values.");
     const cursor = svg("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
     chart.prepend(cursor);
     let at = -1;

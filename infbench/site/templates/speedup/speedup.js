@@ -266,7 +266,7 @@
       html("p", { class: "sentence" }, found ? found.text : `${workload()} was not measured with scikit-learn ${chosen.libraries}.`),
       ...[found && found.of_rows[chosen.rows], found && found.since].map(sentence).filter(Boolean),
       html("p", { class: "note" }, `${computer.name}: ${computer.facts}.`),
-      table(`Every model on ${computer.name}, newest release set; ≤: already with the fewest rows that were measured`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
+      table(`Every model on ${computer.name}, newest release set; ≤: pays even with the fewest rows that were measured`, [["Model"], ["Verdict"], ["Pays from rows", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Runner"], ["scikit-learn", true]], rows, computer.models.findIndex((one) => one.name === chosen.model)),
     );
   }
 
@@ -287,7 +287,7 @@
     const same = `All at commit ${catalog.commits[rows[0][1]].hash.slice(0, 8)} of this project.`;
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
-      untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; steps are told between figures of one commit only."));
+      untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; only steps between figures of the same commit are judged."));
   }
 
   function scaling({ data, set, overview }) {
@@ -315,7 +315,7 @@
     const where = `${chosen.model}, ${rowsOf(found.rows)} in batches of ${count(found.batch)}, ${found.runner}, scikit-learn ${chosen.libraries}`;
     fill("scaling", found.say, [plot],
       [table(`By number of processes: ${where}`, [["Processes", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ...laws.map(([name]) => [name, true])], rows, rows.findIndex((row) => row[0] === chosen.processes))],
-      fits(found, ["rows", "batch"]) ? "" : `Numbers of processes were measured with ${rowsOf(found.rows)} in batches of ${count(found.batch)}, not with those chosen above.`);
+      fits(found, ["rows", "batch"]) ? "" : `The number of processes was varied with ${rowsOf(found.rows)} in batches of ${count(found.batch)} only, not with the sizes chosen above.`);
   }
 
   const JUDGED = { true: "✓ wins", false: "✗ loses", null: "~ unclear" };
@@ -417,7 +417,7 @@
       html("p", { class: "choices" }, [["Show ", which], ["of ", of]].map(([text, select]) => html("label", { for: select.id, class: "inline" }, text, select))),
       lines.length
         ? table(`Steps on ${computer.name}, the largest first`, [["What"], ["Change"], ["Size", true], ["99 % interval", true], ["Noise", true], ["Before → after", true], ["Step"], ["Libraries that moved"]], lines)
-        : html("p", { class: "sentence" }, chosen.show === "inconclusive" ? "No step is inconclusive." : "There is nothing to show here: no such change stands out of the noise."),
+        : html("p", { class: "sentence" }, chosen.show === "inconclusive" ? "No step is inconclusive." : "There is nothing to show here: no such change stands out from the noise."),
       ...(visible.length < entries.length ? [more] : []),
       ...(cut ? [html("p", { class: "note" }, cut)] : []),
     );
