@@ -25,7 +25,7 @@ from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
 from infbench.runners import make_runner
 from infbench.runners.base import Runner, check_method
-from infbench.runners.batches import check_rows
+from infbench.runners.batches import check_rows, untouchable
 from infbench.runners.serial import SerialRunner
 from infbench.timing import NOTICES_S, Progress, time_after_pauses, time_in_turn
 
@@ -100,13 +100,14 @@ def compare(
         raise InvalidParameterError(f"least_s must be a number of seconds from 0 on, got {least_s!r}")
     machine = describe_machine()
     n_samples = check_rows(X, estimator)
+    X = untouchable(X)  # it is computed again and again
     candidate = make_runner(runner, estimator, n_processes=n_processes)
     if batch_size is None:
         batch_size = candidate.default_batch_size(n_samples)
     with ExitStack() as open_runners:
         serial = open_runners.enter_context(SerialRunner(estimator))
         runners: list[Runner] = [serial, candidate, serial]
-        if any(n_threads > 1 for n_threads in machine.inner_threads.values()):
+        if any(n_threads > 1 for n_threads in machine.inner_threads.values()) or _has_jobs(estimator):
             runners.append(open_runners.enter_context(SerialRunner(estimator, inner_threads=None)))
         bytes_before = tree_pss_bytes() if tells_pss() else None
         started_s = time.perf_counter()
@@ -202,6 +203,7 @@ def paired_cost_samples(
         Where the runner's answer is not the serial one; nothing has been timed then.
     """
     check_runner(runner, X, batch_size=batch_size, method=method)
+    X = untouchable(X)
     with SerialRunner(runner.estimator) as serial:
         passes = [_one_pass(timed, method, X, batch_size) for timed in (serial, runner)]
         serial_s, runner_s = time_in_turn(passes, repeat)
@@ -224,13 +226,19 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
     AnswerMismatchError
     """
     with SerialRunner(runner.estimator) as serial:
-        expected = serial.run(method, X, batch_size=batch_size)
+        expected = serial.run(method, untouchable(X), batch_size=batch_size)
     took_over, runner.takes_over = runner.takes_over, False  # or the caller might compute all, and be its own judge
     try:
-        got = runner.run(method, X, batch_size=batch_size)
+        got = runner.run(method, untouchable(X), batch_size=batch_size)
     finally:
         runner.takes_over = took_over
     check_same_answer(expected, got, bit_exact=runner.bit_exact)
+
+
+def _has_jobs(estimator: Any) -> bool:
+    """Tell whether an estimator, or one inside it, was made to run on several threads or processes."""
+    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    return any(name.split("__")[-1] == "n_jobs" and value not in (None, 1) for name, value in parameters.items())
 
 
 def _n_features(X: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -217,3 +218,42 @@ class MisbehavesLate(Misbehaves):
         if os.getpid() == self.home:
             time.sleep(0.01)
         return super().predict(X)
+
+
+class NotOfScikitLearn(Rows):
+    """Has methods of that name, and nothing of what scikit-learn expects of them."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def get_params(self, **_):
+        raise AttributeError("it keeps no parameters")
+
+
+class WideWithoutRoom(Dies):
+    """Answers a marked row with more than the process that computes it has room for."""
+
+    def predict(self, X):
+        if os.getpid() == self.home or not np.any(X[:, 0] == -1):
+            return X[:, :1].copy()
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_192, most))
+        return np.repeat(X[:, :1], 10_000, axis=1)
+
+
+class CannotBePickled(Rows):
+    def __reduce__(self):
+        raise TypeError("not this one")
+
+
+class DyingTree:
+    """A tree of a forest. A row of large numbers ends the process that computes it, unless the tree was made there."""
+
+    def __init__(self, tree):
+        self.home = os.getpid()
+        self.tree = tree
+
+    def predict_proba(self, X, check_input):
+        if os.getpid() != self.home and X.max() > 1e6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.tree.predict_proba(X, check_input)

@@ -22,7 +22,7 @@ import sklearn
 from contracts import check_answer
 from estimators import ChangesRows, Column, Overflows, Rows, Slow
 from numpy.lib.stride_tricks import as_strided
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -37,6 +37,22 @@ from infbench.runners.rows import brought_together
 ROOT = Path(__file__).parents[1]
 ROWS = np.arange(1_000.0).reshape(500, 2)
 WIDE = infbench.make_data(n_samples=300, n_features=400, random_state=3)
+
+
+OUTLIVED = """
+import os, time
+import infbench
+from estimators import Rows
+
+if __name__ == "__main__":
+    runner = infbench.ProcessRunner(Rows(), n_processes=3).start()
+    fork = os.fork()
+    if fork == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(fork, runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
+    time.sleep(60)
+"""
 
 
 class Alarm(Exception):
@@ -194,6 +210,27 @@ class TestThreads:
             with late.limited():
                 assert n_threads() == {1}
 
+    def test_hold_wherever_they_are_entered(self):
+        """What was true of the thread that prepared them need not be of the one that computes, nor later."""
+        if len(os.sched_getaffinity(0)) < 2:
+            pytest.skip("the libraries take one thread by themselves")
+        HistGradientBoostingRegressor(max_iter=2).fit(WIDE[:, :3], WIDE[:, 0])  # loads OpenMP
+        with threadpool_limits(limits=1):
+            inner = InnerThreads(1)
+        seen = []
+
+        def look():
+            with inner.limited():
+                seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp")
+
+        assert max(library["num_threads"] for library in threadpool_info()) > 1
+        look()
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        assert len(seen) >= 2
+        assert set(seen) == {1}
+
 
 def run_program(folder, program):
     """Run a program of its own, which must end well and say nothing."""
@@ -233,6 +270,33 @@ class TestForks:
         finally:
             os.kill(fork, signal.SIGKILL)
             os.waitpid(fork, 0)
+
+    @pytest.mark.leaves_behind("files", reason="a killed process cannot remove its temporary directory")
+    def test_one_that_outlives_its_killed_caller_keeps_no_worker(self, tmp_path):
+        script = tmp_path / "program.py"
+        script.write_text(OUTLIVED)
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+        with subprocess.Popen([sys.executable, script], env=environ, stdout=subprocess.PIPE, text=True) as caller:
+            fork, *pids = map(int, caller.stdout.readline().split())
+            try:
+                caller.kill()
+                left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+                assert not psutil.wait_procs(left, timeout=10)[1]
+                assert psutil.pid_exists(fork)
+            finally:
+                os.kill(fork, signal.SIGKILL)
+
+    def test_one_cannot_start_what_its_parent_started(self):
+        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            fork = os.fork()
+            if fork == 0:
+                try:
+                    runner.start()
+                except RunnerError:
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
 
     def test_one_may_have_a_runner_of_its_own_and_ends_no_other(self, tmp_path):
         run_program(

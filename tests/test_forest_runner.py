@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
+from estimators import DyingTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import (
@@ -16,8 +20,9 @@ from sklearn.ensemble import (
 )
 
 import infbench
-from infbench.errors import InvalidParameterError
+from infbench.errors import InvalidParameterError, WorkerDied, WorkerTimeoutError
 from infbench.runners import make_runner
+from infbench.runners.forest import ForestRunner
 
 ROWS = infbench.make_data(n_samples=300, n_features=5, random_state=1)
 LABELS = np.array(["few", "many", "several"])[np.digitize(ROWS[:, 0], [-0.5, 0.5])]
@@ -114,3 +119,29 @@ class Derived(RandomForestClassifier):
 def test_others_are_refused(estimator, name):
     with pytest.raises(InvalidParameterError, match=f"with one output, got {name}"):
         make_runner("forest", estimator)
+
+
+def test_death_of_a_worker_names_the_rows_and_not_the_trees():
+    X = infbench.make_data(n_samples=60, n_features=4)
+    y = X[:, 0] > 0
+    forest = RandomForestClassifier(20, random_state=0).fit(X, y)
+    forest.estimators_[-1] = DyingTree(forest.estimators_[-1])
+    with ForestRunner(forest, n_processes=2) as runner:
+        runner.takes_over = False
+        rows = X.copy()
+        rows[25, 1] = 1e7
+        with pytest.raises(WorkerDied, match="while computing rows 20 to 40") as died:
+            runner.predict(rows, batch_size=20)
+        assert died.value.rows == (20, 40)
+        check_answer(runner, "predict_proba", X, 20)
+
+
+def test_stuck_worker_names_the_rows():
+    X = infbench.make_data(n_samples=60, n_features=4)
+    forest = RandomForestClassifier(20, random_state=0).fit(X, X[:, 0] > 0)
+    with ForestRunner(forest, n_processes=2, timeout=0.2) as runner:
+        runner.takes_over = False
+        os.kill(runner._trees._crew.workers[0].pid, signal.SIGSTOP)
+        with pytest.raises(WorkerTimeoutError, match="its trees for rows 0 to 20 within"):
+            runner.predict(X, batch_size=20)
+        check_answer(runner, "predict_proba", X, 20)

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from estimators import Raises, Rows, Slow, SlowElsewhere, TellsProcess
 from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 
 import infbench
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
@@ -199,3 +200,12 @@ class TestCostSamples:
         model = infbench.make_model("logistic_regression", n_features=2)
         with infbench.SerialRunner(model) as runner:
             assert len(paired_cost_samples(runner, X, batch_size=50, method="decision_function", repeat=2)) == 2
+
+
+def test_an_estimator_that_changes_its_rows_is_measured_and_the_rows_are_not_changed():
+    X = infbench.make_data(n_samples=400, n_features=5)
+    before = X.copy()
+    scaler = StandardScaler(copy=False).fit(X.copy())
+    result = compare(scaler, X, method="transform", n_processes=2, batch_size=100, repeat=3)
+    assert result.speedup > 0
+    np.testing.assert_array_equal(X, before)

@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from contracts import check_answer
 from estimators import (
+    CannotBePickled,
     Dies,
     FailsToLoad,
     MisbehavesLate,
+    NotOfScikitLearn,
     Raises,
     RaisesLocal,
     RaisesNamed,
@@ -29,11 +32,12 @@ from estimators import (
     Stuck,
     TellsProcess,
     TellsThreads,
+    WideWithoutRoom,
 )
 
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
-from infbench.runners import process
+from infbench.runners import make_runner, process
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import WorkerTraceback
 
@@ -464,3 +468,33 @@ def test_openmp_in_the_caller_does_not_hang_the_workers(tmp_path, start_method):
         finally:
             caller.kill()
         assert (out, errors) == ("right\n", "")
+
+
+@pytest.mark.parametrize("name", ["serial", "process", "pool"])
+def test_what_only_looks_like_an_estimator_of_scikit_learn_is_run(name):
+    with make_runner(name, NotOfScikitLearn(), n_processes=None if name == "serial" else 2) as runner:
+        check_answer(runner, "predict", ROWS, 10)
+
+
+def test_answers_that_find_no_room_are_told_and_the_next_call_is_right():
+    X = np.arange(400.0).reshape(200, 2)
+    wide = X.copy()
+    wide[100:, 0] = -1  # all that the worker gets
+    with infbench.ProcessRunner(WideWithoutRoom(), n_processes=2) as runner:
+        runner.takes_over = False
+        runner.predict(X, batch_size=50)
+        with pytest.raises(OSError, match="File too large"):
+            runner.predict(wide, batch_size=50)
+        for _ in range(2):
+            np.testing.assert_array_equal(runner.predict(X, batch_size=50), X[:, :1])
+
+
+def test_what_cannot_be_pickled_runs_alone():
+    with infbench.ProcessRunner(CannotBePickled(), n_processes=1) as runner:
+        np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
+
+
+def test_timeout_may_be_endless():
+    with infbench.ProcessRunner(Slow(0.02), n_processes=2, timeout=float("inf")) as runner:
+        runner.takes_over = False
+        check_answer(runner, "predict", ROWS[:40], 10)

@@ -18,6 +18,7 @@ from left_behind import n_shared_memories
 from numpy.lib.stride_tricks import as_strided
 
 import infbench
+from infbench.errors import InvalidParameterError
 from infbench.runners import caller_memory, joint_copy, rows
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
 from infbench.runners.messages import Place, estimator_to_bytes
@@ -255,3 +256,34 @@ def test_arrays_of_an_estimator_keep_their_strides_on_the_way():
     for before, after in zip(estimator.arrays, arrived, strict=True):
         np.testing.assert_array_equal(before, after)
         assert after.strides == before.strides
+
+
+@pytest.mark.parametrize("shape", [12, np.int64(12), (12,), [3, 4], (0, 5), ()])
+@pytest.mark.parametrize("dtype", [np.float32, "<U7", object])
+def test_arrays_for_rows_are_made_as_numpy_makes_them(shape, dtype):
+    with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+        made, expected = runner.empty(shape, dtype), np.empty(shape, dtype)
+        assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+
+
+def test_impossible_array_is_refused_and_leaves_nothing_open():
+    with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+        n_open = psutil.Process().num_fds()
+        with pytest.raises(InvalidParameterError, match=r"no negative number, got \(3, -1\)"):
+            runner.empty((3, -1))
+        with pytest.raises(OSError, match=r".*"):
+            runner.empty((2**50, 2**5))
+        assert psutil.Process().num_fds() == n_open
+
+
+def test_worker_forgets_mapped_memory_whatever_rows_come_next():
+    with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+        runner.takes_over = False
+        X = runner.empty((1_000, 2))
+        X[...] = 1
+        runner.predict(X, batch_size=100)
+        n_mapped = n_shared_memories(worker_of(runner).pid)
+        del X
+        gc.collect()
+        runner.predict(np.ones((1_000, 2), dtype=object), batch_size=100)  # pickled
+        assert n_shared_memories(worker_of(runner).pid) == n_mapped - 1

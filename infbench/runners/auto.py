@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
 from infbench.runners import make_runner
 from infbench.runners.base import Runner
-from infbench.runners.batches import Batches
+from infbench.runners.batches import Batches, untouchable
 from infbench.runners.forest import is_forest
 from infbench.timing import time_after_pauses
 
@@ -78,7 +78,7 @@ class AutoRunner(Runner):
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted estimator, picklable, whose methods threads may call at the same time.
     n_processes : int or None, default=None
         How many processes, or threads, may compute.
     inner_threads : int or None, default=1
@@ -129,8 +129,10 @@ class AutoRunner(Runner):
         if call not in self._choices:
             if len(self._choices) == _MOST_CHOICES:
                 self._choices.clear()
-            self._choices[call] = self._choose(method, batches, paused=paused)
-        self.chosen = self._choices[call]
+            # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
+            with suppress(ValueError):
+                self._choices[call] = self._choose(method, batches, paused=paused)
+        self.chosen = self._choices.get(call, "serial")
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
         try:
@@ -188,7 +190,8 @@ class AutoRunner(Runner):
         return costs
 
     def _call(self, name: str, method: str, batches: Batches, n_batches: int) -> Callable[[], Any]:
-        return partial(self._runner(name).run, method, batches.take(0, n_batches), batch_size=batches.batch_size)
+        X = untouchable(batches.take(0, n_batches))
+        return partial(self._runner(name).run, method, X, batch_size=batches.batch_size)
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:

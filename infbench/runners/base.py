@@ -52,7 +52,8 @@ def check_estimator(estimator: Any) -> None:
     # Stateless transformers have nothing to fit. scikit-learn knows them by itself only from 1.6 on.
     knows_itself = hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "_more_tags")
     stateless = not knows_itself and estimator._more_tags().get("stateless", False)  # noqa: SLF001
-    if hasattr(estimator, "fit") and not stateless:
+    is_of_scikit_learn = hasattr(estimator, "_get_tags") or hasattr(estimator, "__sklearn_tags__")
+    if is_of_scikit_learn and hasattr(estimator, "fit") and not stateless:
         check_is_fitted(estimator)
 
 
@@ -138,9 +139,13 @@ class Runner(ABC):
 
         Raises
         ------
+        RunnerError
+            In a fork of the process that started it.
         WorkerStartError
             Where workers do not come up; none is left running then.
         """
+        if self._started_in_pid not in (None, os.getpid()):  # who held the lock at the fork is not in it
+            self._check_started()
         with self._turn:
             if self._started_in_pid is None:
                 self._start()
@@ -151,6 +156,8 @@ class Runner(ABC):
         """End all that `start` started. May be called again; then it does nothing."""
         if self._started_in_pid not in (None, os.getpid()):  # who held the lock at the fork is not in it
             self._started_in_pid = None
+            self._turn = threading.RLock()
+            self._is_called = False
             self._close_in_fork()
             return
         with self._turn:

@@ -49,6 +49,20 @@ def sliceable(X: Any) -> Any:
     return X.tocsr() if hasattr(X, "tocsr") and X.format in {"coo", "dia", "bsr"} else X
 
 
+def untouchable(X: Any) -> Any:
+    """Return rows for an estimator that may change them in place: a read-only view of an array, otherwise a copy.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
+    """
+    if isinstance(X, np.ndarray):
+        view = X.view()
+        view.flags.writeable = False
+        return view
+    return X.copy() if hasattr(X, "copy") else X
+
+
 def take(X: Any, start: int, stop: int) -> Any:
     """Return the rows from `start` up to `stop`, as a view where `X` can give one."""
     return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import tempfile
@@ -43,6 +44,8 @@ class SharedBuffer:
             Where there is not enough memory.
         """
         n_bytes = max(1, -(-n_bytes // _PAGE_BYTES)) * _PAGE_BYTES
+        if n_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            raise OSError(errno.ENOMEM, f"{n_bytes:,} bytes are more than this machine has")  # it would try, and kill
         fd = _anonymous_file()
         try:
             if hasattr(os, "posix_fallocate"):

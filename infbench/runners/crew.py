@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -86,7 +86,7 @@ class WorkerHandle:
     def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
         """Hand a share over; see `Share` for what follows it."""
         self.busy = True
-        self._seen_s = time.monotonic()
+        self._seen_next, self._seen_s = share.start, time.monotonic()
         if self.desk.shares.put(share.to_bytes(len(news))):
             wake(self.connection)
         for message, fd in news:
@@ -148,7 +148,7 @@ class Crew:
     Parameters
     ----------
     estimator : object
-        Pickled once, to the template.
+        Pickled to the template, whenever one starts.
     n_workers : int
     inner_threads : int or None
         BLAS and OpenMP threads of each worker.
@@ -179,18 +179,15 @@ class Crew:
         spin_s: float,
         own_memory: OwnMemory | None,
     ) -> None:
-        try:
-            pickled = estimator_to_bytes(estimator)
-        except Exception as error:
-            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {error}") from error
         self._owner_pid = os.getpid()
-        self._pickled = pickled
+        self._estimator = estimator
         self._inner_threads = inner_threads
         self._spin_s = spin_s
         self._own_memory = own_memory
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
         self._is_closed = False
+        _crews.add(self)
         self._process: BaseProcess | None = None
         self._control: SharedBuffer | None = None
         self._context = multiprocessing.get_context(start_method)
@@ -296,6 +293,10 @@ class Crew:
                 "save it as a file, or take start_method='fork'"
             )
         assert self._control is not None  # it is made just before
+        try:
+            pickled = estimator_to_bytes(self._estimator)
+        except Exception as broken:
+            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
         self._template, theirs = multiprocessing.Pipe(duplex=True)
         inherited = self._template if self._context.get_start_method() == "fork" else None
         self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
@@ -316,7 +317,7 @@ class Crew:
             reduction.send_handle(self._template, self._control.fd, self._process.pid)
             if memory is not None:
                 reduction.send_handle(self._template, memory.fd, self._process.pid)
-            self._template.send_bytes(self._pickled)
+            self._template.send_bytes(pickled)
             answer = receive(self._template)
         except (EOFError, OSError) as gone:
             raise WorkerStartError(
@@ -376,6 +377,7 @@ def _hang_up(connection: Connection, owner_pid: int) -> None:
     connection.close()
 
 
+_crews: WeakSet[Crew] = WeakSet()
 _templates: WeakSet[BaseProcess] = WeakSet()
 _inherits_fork_server = False
 
@@ -385,6 +387,9 @@ def _become_fork() -> None:
     global _inherits_fork_server  # there is one of it in a process
     server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     _inherits_fork_server = getattr(server, "_forkserver_pid", None) is not None
+    for crew in _crews:
+        with suppress(Exception):  # or it would keep the workers alive should this process be killed
+            crew.close()
     for process in _templates:
         multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -409,6 +414,8 @@ def _cpu_teller() -> Callable[[], int] | None:
 
 def _modules_of(estimator: Any) -> list[str]:
     """Return the modules that define an estimator and the estimators inside it."""
-    nested = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
+    nested: Iterable[Any] = ()
+    with suppress(Exception):  # it is no estimator of scikit-learn, or does not keep its parameters as those do
+        nested = estimator.get_params().values()
     modules = {type(part).__module__ for part in (estimator, *nested)}
     return sorted(modules - {"builtins", "__main__"})

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from infbench.errors import InvalidParameterError
+from infbench.errors import InvalidParameterError, WorkerDied, WorkerTimeoutError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join
 from infbench.runners.inner_threads import InnerThreads
@@ -94,7 +94,19 @@ class ForestRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         self._trees.takes_over = self.takes_over
-        return join([self._run_batch(method, batch) for batch in batches])
+        answers = []
+        for index, batch in enumerate(batches):
+            try:
+                answers.append(self._run_batch(method, batch))
+            except WorkerDied as died:  # it names trees
+                raise WorkerDied(batches.rows(index, index + 1), died.exit_code) from None
+            except WorkerTimeoutError:
+                first, last = batches.rows(index, index + 1)
+                raise WorkerTimeoutError(
+                    f"a worker did not finish its trees for rows {first} to {last} within {self._trees.timeout} s; it "
+                    "was killed and replaced"
+                ) from None
+        return join(answers)
 
     def _run_batch(self, method: str, batch: Any) -> Any:
         X = _as_trees_want_it(batch, self.estimator)

@@ -24,7 +24,7 @@ class InnerThreads:
     Notes
     -----
     Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 20 us,
-    or next to nothing where all of them had that number of threads then, as they do under ``OMP_NUM_THREADS=1``.
+    or a few where all of them have that number of threads already, as they do under ``OMP_NUM_THREADS=1``.
 
     OpenMP's limits hold for the calling thread. BLAS has one for the whole process: it is set by the first that enters
     `limited`, of all instances in all threads, and put back by the last that leaves.
@@ -36,9 +36,6 @@ class InnerThreads:
             from threadpoolctl import ThreadpoolController
 
             controller = ThreadpoolController()
-            with _of_blas.lock:  # or it might be a limit that is seen
-                as_wanted = all(library.num_threads == n_threads for library in controller.lib_controllers)
-                self._is_needless = as_wanted and _of_blas.n_inside == 0
             self._blas, self._openmp = (controller.select(user_api=name) for name in ("blas", "openmp"))
 
     @contextmanager
@@ -50,8 +47,9 @@ class InnerThreads:
         import joblib
 
         with ExitStack() as limits:
-            if not self._is_needless:
+            if not _of_blas.is_needless(self._blas, self._n_threads):
                 limits.enter_context(_of_blas.held(self._blas, self._n_threads))
+            if not _have(self._openmp, self._n_threads):
                 limits.enter_context(self._openmp.limit(limits=self._n_threads))
             if self._n_threads == 1:
                 limits.enter_context(joblib.parallel_backend("sequential"))
@@ -66,6 +64,11 @@ class _Shared:
         self.n_inside = 0
         self._limit: Any = None
 
+    def is_needless(self, libraries: Any, n_threads: int) -> bool:
+        """Tell whether the libraries have that number of threads without any limit of this."""
+        with self.lock:
+            return self.n_inside == 0 and _have(libraries, n_threads)
+
     @contextmanager
     def held(self, libraries: Any, n_threads: int) -> Iterator[None]:
         with self.lock:
@@ -79,6 +82,10 @@ class _Shared:
                 self.n_inside -= 1
                 if self.n_inside == 0:
                     self._limit.restore_original_limits()
+
+
+def _have(libraries: Any, n_threads: int) -> bool:
+    return all(library.get_num_threads() == n_threads for library in libraries.lib_controllers)
 
 
 _of_blas = _Shared()

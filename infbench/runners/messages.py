@@ -30,7 +30,7 @@ from __future__ import annotations
 import io
 import pickle
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -216,6 +216,17 @@ def copy_with_strides(
     copy: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
     copy[...] = array
     return copy, memory, before
+
+
+def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
+    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
+    X.flags.writeable = False
+    try:
+        return call(X)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        return call(copy_with_strides(X)[0])
 
 
 def send(connection: Connection, message: Any) -> None:

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
@@ -25,13 +26,15 @@ from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
 from infbench.runners.crew import Crew, WorkerHandle, default_start_method
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import News, Share, is_packed, receive_any
+from infbench.runners.messages import News, Share, call_without_changing, is_packed, receive_any
 from infbench.runners.rows import SharedRows, is_shareable
 
 if TYPE_CHECKING:
     import numpy as np
 
 START_METHODS = ("forkserver", "spawn", "fork")
+
+_MOST_PATIENCE_S = 10.0  # poll() takes no infinity
 
 _LOOK_EVERY_S = 0.05
 """How often the caller looks after its workers while it computes: often enough to replace a dead one at once, seldom
@@ -148,7 +151,7 @@ class ProcessRunner(Runner):
         self._torn = False
         self._ended_s = -math.inf  # when the last call did
         self._costs_s: dict[str, tuple[float, float]] = {}  # of a batch and of a row, when the method was last called
-        self._patience_ms = None if self.timeout is None else self.timeout * 1_000 / 10
+        self._patience_ms = None if self.timeout is None else min(self.timeout / 10, _MOST_PATIENCE_S) * 1_000
         self._watch()
 
     def _close(self) -> None:
@@ -289,7 +292,7 @@ class ProcessRunner(Runner):
     def _send(self, held: Held) -> None:
         worker, share = held.worker, held.share
         worker.desk.words[NEXT], worker.desk.words[LIMIT] = share.start, held.limit
-        news = [] if share.place is None else self._rows.news(worker, share)
+        news = self._rows.news(worker, share)
         if worker.told != held.settings:
             worker.told = held.settings
             news.append(News(("settings", *held.settings)))
@@ -298,9 +301,14 @@ class ProcessRunner(Runner):
         except ConnectionError:
             pass  # it is dead: `_look_after` finds that, whoever else notices first, and heals it
 
-    def _compute(self, call: Call, start: int, stop: int) -> None:
-        """Compute batches in this process, looking after the workers now and then."""
+    def _compute(self, call: Call, start: int, stop: int, *, are_shared: bool = False) -> None:
+        """Compute batches in this process, looking after the workers now and then.
+
+        A worker may begin what is taken over from it at the same moment: it must find shared rows as they are.
+        """
         compute = getattr(self.estimator, call.method)
+        if are_shared:
+            compute = partial(call_without_changing, compute)
         looked_s = time.monotonic()
         for index in range(start, stop):
             try:
@@ -321,7 +329,7 @@ class ProcessRunner(Runner):
                 return
             stop = held.limit
             held.limit = held.worker.desk.words[LIMIT] = stop - (rest + 1) // 2
-            self._compute(call, held.limit, stop)
+            self._compute(call, held.limit, stop, are_shared=held.share.mapped is not None)
 
     def _wait(self, call: Call) -> None:
         spin_until_s = time.perf_counter() + self._spin_s

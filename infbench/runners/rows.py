@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import mmap
+import operator
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from infbench.errors import InvalidParameterError
 from infbench.runners import joint_copy
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import OwnMemory, address_of
@@ -124,18 +126,28 @@ class SharedRows:
 
         Raises
         ------
+        InvalidParameterError
+            Where a length is negative.
         OSError
             Where there is not enough memory.
         """
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        buffer = SharedBuffer.create(math.prod(shape) * np.dtype(dtype).itemsize)
-        memory = mmap.mmap(buffer.fd, buffer.n_bytes)
-        array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory)
-        key = next(self._keys)
-        self._lent[key] = _Lent(os.dup(buffer.fd), buffer.n_bytes, address_of(array))
+        dtype = np.dtype(dtype)
+        if dtype.kind not in ARRAY_KINDS:  # pointers mean nothing to other processes
+            return np.empty(shape, dtype)
+        lengths = tuple(shape) if isinstance(shape, Sequence) else (operator.index(shape),)
+        if any(length < 0 for length in lengths):
+            raise InvalidParameterError(f"shape must hold no negative number, got {shape}")
+        n_bytes = math.prod(lengths) * dtype.itemsize
+        buffer = SharedBuffer.create(n_bytes)
+        try:
+            memory = mmap.mmap(buffer.fd, buffer.n_bytes)
+            array: np.ndarray[Any, Any] = np.ndarray(lengths, dtype, memory)
+            key = next(self._keys)
+            self._lent[key] = _Lent(os.dup(buffer.fd), buffer.n_bytes, address_of(array))
+        finally:
+            buffer.close()
         # All views of the array refer to the mapping, not to the array: whoever has rows in it keeps it.
         weakref.finalize(memory, self._take_back, key)
-        buffer.close()
         return array
 
     def place(self, X: np.ndarray[Any, Any]) -> Place:

@@ -24,7 +24,7 @@ from infbench.runners.messages import (
     ARRAY_KINDS,
     Done,
     Share,
-    copy_with_strides,
+    call_without_changing,
     exception_to_bytes,
     receive,
     receive_bytes,
@@ -123,7 +123,7 @@ class Worker:
                 if at >= words[LIMIT]:
                     break  # taken over while it was being read
                 words[NEXT] = at + 1
-                answers.append(call(X) if share.mapped is None else _call_without_changing(call, X))
+                answers.append(call(X) if share.mapped is None else call_without_changing(call, X))
                 at += 1
             self._hand_over(at, answers)
         except BaseException as error:
@@ -149,7 +149,8 @@ class Worker:
             return
         shape = (sum(map(len, answers)), *answers[0].shape[1:])
         dtype = answers[0].dtype
-        self._answers = grown(self._answers, math.prod(shape) * dtype.itemsize)
+        before, self._answers = self._answers, None  # should there be no memory for larger ones, it is closed already
+        self._answers = grown(before, math.prod(shape) * dtype.itemsize)
         np.concatenate(answers, out=self._answers.array(shape, dtype))
         self._tell(Done(at, shape, dtype.str, is_new=self._answers is not self._known_answers))
 
@@ -163,17 +164,6 @@ class Worker:
             self._known_answers = self._answers
         if bulk is not None:
             self._connection.send_bytes(bulk)
-
-
-def _call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
-    """Compute rows that others see too, and that are needed as they are should this process die half-way."""
-    X.flags.writeable = False
-    try:
-        return call(X)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        return call(copy_with_strides(X)[0])
 
 
 def _fit_in_one_array(answers: list[Any]) -> bool:
