@@ -106,6 +106,27 @@ def test_a_step_that_the_others_confirm_by_less_than_half_is_inconclusive(tmp_pa
         assert speedup.outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("serial", "parallel", "outcomes"),
+    [
+        ((0.10, 0.145), (0.06, 0.12), {Outcome.INCONCLUSIVE}),  # what is no change of one process made half of it
+        ((0.10, 0.11), (0.06, 0.12), {Outcome.HIGHER}),
+        ((0.10, 0.20), (0.06, 0.12), {Outcome.HIGHER}),
+    ],
+)
+def test_time_of_several_processes_with_that_of_one_is_a_change_only_if_both_are(tmp_path, serial, parallel, outcomes):
+    for release, serial_s, parallel_s in zip(("1.8.0", "1.9.1"), serial, parallel, strict=True):
+        figures = paired("forest", serial_s, parallel_s, cost=0.6 * (parallel_s / 0.06) / (serial_s / 0.10))
+        if serial == (0.10, 0.145):  # the times of one process reach down to what they were
+            figures[THROUGHPUT] = {
+                key: spread(serial_s, 0.5) if key[1] == "serial" else values
+                for key, values in figures[THROUGHPUT].items()
+            }
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    steps = {step.quantity: step for step in steps_in(tmp_path)}
+    assert {steps[Quantity.PARALLEL].outcome} == outcomes
+
+
 def test_serial_time_is_told_once_however_many_runners_there_are(tmp_path):
     for release, factor in (("1.8.0", 1.0), ("1.9.1", 2.0)):
         figures = paired("forest", 0.1 * factor, 0.06 * factor)

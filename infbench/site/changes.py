@@ -203,7 +203,7 @@ def compare(
     repeat = repeats.of_serial(key[0]) if quantity == Quantity.SERIAL else repeats.of_runner(*key)
     noise = Noise(floor, repeat)
     outcome = judge(ratio, noise)
-    if outcome in _OPPOSITE and not _confirmed(before, after, key, quantity, ratio):
+    if outcome in _OPPOSITE and not _confirmed(before, after, key, quantity, ratio, repeats=repeats):
         outcome = Outcome.INCONCLUSIVE
     meaning, reason = Meaning.NEITHER, ""
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
@@ -285,16 +285,23 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
     return point.serial if quantity == Quantity.SERIAL else point.parallel
 
 
-def _confirmed(before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate) -> bool:
+def _confirmed(
+    before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate, *, repeats: Repeats
+) -> bool:
     """Tell whether the other figures confirm a step, by half of its size at least.
 
     A machine that is slow for as long as one benchmark takes makes a step of what that has measured. The two times and
     the paired speedup were measured at three moments, and any two of them say what the third should be. One that is
-    slow for a whole run makes a step of all times, which the times of the other models tell.
+    slow for a whole run makes a step of all times, which the times of the other models tell. One that is slow for a
+    while makes a step of the time of several processes, and a smaller one of that of one process.
     """
     step = math.log(ratio.value)
     if quantity != Quantity.SPEEDUP and _is_half_of(step, math.log(moved_together(before, after, key[0].model))):
         return False
+    if quantity == Quantity.PARALLEL:
+        serial = compare(before, after, key, Quantity.SERIAL, repeats)
+        if serial is not None and not serial.is_change and _is_half_of(step, math.log(serial.ratio.value)):
+            return False
     implied = 1.0
     for figure, exponent in _FROM_OTHERS[quantity]:
         ends = _figure(before, key, figure), _figure(after, key, figure)
