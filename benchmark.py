@@ -11,7 +11,7 @@ import sys
 from infbench.cli import main
 
 n_samples = 50_000  # rows to predict
-n_features = 20  # columns
+n_features = None  # columns; None: 20 synthetic ones, or those of other data
 n_processes = None  # processes that compute; None: as many as the CPUs that may be used
 batch_size = 1_000  # rows of a batch
 

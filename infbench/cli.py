@@ -20,6 +20,7 @@ import click
 from click.core import ParameterSource
 
 from infbench import __version__
+from infbench.data import DATA
 from infbench.errors import (
     AnswerMismatchError,
     InfbenchError,
@@ -29,7 +30,9 @@ from infbench.errors import (
     RunnerError,
     UnknownNameError,
 )
+from infbench.models import MODELS
 from infbench.outputs import check_writable, write_whole
+from infbench.runners import RUNNERS, runner_class
 
 if TYPE_CHECKING:
     from infbench.results import Comparison, Peer
@@ -68,19 +71,23 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--model", default="random_forest", show_default=True, help="Name of the model.")
-@click.option("--data", default="synthetic", show_default=True, help="Name of the data set.")
+@click.option("--model", default="random_forest", show_default=True, help=f"One of {', '.join(MODELS)}.")
+@click.option("--data", default="synthetic", show_default=True, help=f"One of {', '.join(DATA)}.")
 @click.option(
-    "--model-file", type=click.Path(), help="A fitted estimator of yours, kept by joblib.dump or pickle.dump."
+    "--model-file", type=click.Path(), help="A fitted estimator of yours, saved with joblib.dump or pickle.dump."
 )
-@click.option("--data-file", type=click.Path(), help="Rows of yours, kept by numpy.save. [default: synthetic ones]")
+@click.option(
+    "--data-file",
+    type=click.Path(),
+    help="Rows of yours: an array saved with numpy.save, or a data frame with joblib.dump. [default: synthetic ones]",
+)
 @click.option(
     "--runner",
     "runners",
     multiple=True,
     default=["process"],
     show_default=True,
-    help=f"How to run on several processes. {_LIST_HELP}",
+    help=f"How to run on several processes: {', '.join(RUNNERS)}. {_LIST_HELP}",
 )
 @click.option("--method", default="predict", show_default=True, help="Method of the model.")
 @_number_option("--n-samples", help="Rows to predict. [default: 100000]")
@@ -167,11 +174,11 @@ def peers(
     """
     with _errors_as_exit_codes():
         from infbench.checks import check_positive_int, check_random_state
-        from infbench.peers import MODELS, QUICK_MODELS, QUICK_SIZES, SIZES, measure_peers
+        from infbench.peers import MODELS as USUAL_MODELS
+        from infbench.peers import QUICK_MODELS, QUICK_SIZES, SIZES, measure_peers
         from infbench.report import comparison_csv
         from infbench.report_peers import peers_markdown, peers_text
         from infbench.results import comparisons_to_json
-        from infbench.runners import RUNNERS, runner_class
 
         check_writable([path for path in (json_file, csv_file, markdown_file) if path is not None])
         if repeat is None:
@@ -179,7 +186,7 @@ def peers(
         check_positive_int("n_processes", n_processes, allow_none=True)
         check_positive_int("repeat", repeat)
         check_random_state(seed)
-        models = _names(models) or (QUICK_MODELS if quick else MODELS)
+        models = _names(models) or (QUICK_MODELS if quick else USUAL_MODELS)
         runners = _names(runners) or [name for name in RUNNERS if name != "serial"]
         grid = [_size(size) for size in sizes] or (QUICK_SIZES if quick else SIZES)
         _check_models(models)
@@ -225,15 +232,15 @@ def gate(
     """
     with _errors_as_exit_codes():
         from infbench.checks import check_positive_int
-        from infbench.gate import MODELS, run_gate
+        from infbench.gate import MODELS as USUAL_MODELS
+        from infbench.gate import run_gate
         from infbench.report import gate_markdown
-        from infbench.runners import runner_class
 
         check_writable([markdown_file] if markdown_file else [])
         check_positive_int("n_processes", n_processes)
         check_positive_int("turns", turns)
         runner_class(runner)
-        models = _names(models) or MODELS
+        models = _names(models) or USUAL_MODELS
         _check_models(models)
         how = {"runner": runner, "n_processes": n_processes, "turns": turns}
         with _progress(f"measure against {base}", turns) as show:
@@ -262,7 +269,7 @@ def releases(*, check: bool, add: bool, config: str) -> None:
         newer = release_sets.newer_release_set(config)
         if add and newer is not None:
             release_sets.add_release_set(config, newer)
-        click.echo("No newer release." if newer is None else newer)
+        click.echo("No newer release that works with the Python of the newest set." if newer is None else newer)
     if check and newer is not None:
         sys.exit(EXIT_FAILED)
 
@@ -311,7 +318,6 @@ def _measure(
     from infbench.data import load_data, read_data
     from infbench.measure import check_comparable, compare
     from infbench.models import make_model, read_model
-    from infbench.runners import runner_class
 
     check_positive_int("n_processes", n_processes, allow_none=True)
     check_positive_int("batch_size", batch_size, allow_none=True)
@@ -343,17 +349,23 @@ def _measure(
             raise InvalidParameterError(str(error)) from error
         for position, name in enumerate(runners):
             show(f"start {name}", position * repeat)
-            yield compare(
-                estimator,
-                X,
-                runner=name,
-                n_processes=of_each[name],
-                model=model_file or model,
-                data=data_file or data,
-                random_state=seed,
-                progress=partial(_show_rounds, show, f"measure {name}", position * repeat),
-                **how,
-            )
+            try:
+                comparison = compare(
+                    estimator,
+                    X,
+                    runner=name,
+                    n_processes=of_each[name],
+                    model=model_file or model,
+                    data=data_file or data,
+                    random_state=seed,
+                    progress=partial(_show_rounds, show, f"measure {name}", position * repeat),
+                    **how,
+                )
+            except (InfbenchError, MemoryError, OSError):
+                raise
+            except Exception as error:  # whatever an estimator may raise
+                raise RunnerError(f"{name} with {model_file or model}: {type(error).__name__}: {error}") from error
+            yield comparison
 
 
 def _show_rounds(show: Show, what: str, finished_before: int, finished: int, _total: int) -> None:
@@ -389,8 +401,6 @@ def _deliver(report: str, *files: tuple[str | None, Callable[[], str]]) -> None:
 
 
 def _check_models(names: Sequence[str]) -> None:
-    from infbench.models import MODELS
-
     for name in names:
         if name not in MODELS:
             raise UnknownNameError("model", name, MODELS)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DATA: tuple[str, ...] = ("synthetic", "digits", "breast_cancer", "wine", "diabetes")
 """Names of the data sets. All but the first are bundled with scikit-learn, so that nothing is downloaded."""
 
+_NUMPY_MAGIC = b"\x93NUMPY"  # begins every file of numpy.save
+
 _N_SAMPLES = 100_000
 _N_TRAINING_SAMPLES = 5_000
 _N_FEATURES = 20
@@ -67,35 +69,56 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
         return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
 
 
-def read_data(path: str, n_samples: int | None = None) -> NDArray[Any]:
-    """Read rows that were written by ``numpy.save``.
+def read_data(path: str, n_samples: int | None = None) -> Any:
+    """Read rows that were saved with ``numpy.save``, ``joblib.dump`` or ``pickle.dump``.
 
     Parameters
     ----------
     path : str
+        Reading what the last two have written runs code of whoever wrote it.
     n_samples : int or None, default=None
         How many rows to return; the file's are repeated where it has fewer. None: those of the file.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features), of the file's dtype
+    ndarray or DataFrame of shape (n_samples, n_features)
+        With the dtypes of the file.
 
     Raises
     ------
     InvalidParameterError
-        Where it cannot be read, or holds no two-dimensional array of numbers with a row at least.
+        Where it cannot be read, or holds neither a two-dimensional array of numbers nor a data frame, with a row at
+        least.
     """
     import numpy as np
 
     check_positive_int("n_samples", n_samples, allow_none=True)
+    rows = _read_rows(path)
+    is_frame = hasattr(rows, "iloc")
+    if not (is_frame or isinstance(rows, np.ndarray)):
+        raise InvalidParameterError(f"{path} must hold an array or a data frame, got {type(rows).__name__}")
+    if rows.ndim != 2 or not len(rows) or not (is_frame or rows.dtype.kind in "biuf"):
+        got = f"shape {rows.shape}" if is_frame else f"{rows.dtype} of shape {rows.shape}"
+        raise InvalidParameterError(f"{path} must hold numbers, (n_samples, n_features), got {got}")
+    if n_samples is None:
+        return rows
+    with _must_fit(n_samples, rows.shape[1]):
+        repeated = np.resize(np.arange(len(rows)), n_samples)
+        return rows.iloc[repeated] if is_frame else rows[repeated]
+
+
+def _read_rows(path: str) -> Any:
+    import joblib
+    import numpy as np
+
     try:
-        rows = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidParameterError(f"{path} must be an array kept by numpy.save: {error}") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or not len(rows) or rows.dtype.kind not in "biuf":
-        got = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
-        raise InvalidParameterError(f"{path} must be an array of numbers, (n_samples, n_features), got {got}")
-    return rows if n_samples is None else np.resize(rows, (n_samples, rows.shape[1]))
+        with open(path, "rb") as file:
+            is_numpy = file.read(len(_NUMPY_MAGIC)) == _NUMPY_MAGIC
+        return np.load(path) if is_numpy else joblib.load(path)
+    except Exception as error:  # whatever it takes to be made again may fail in any way
+        raise InvalidParameterError(
+            f"{path} must be an array saved with numpy.save, or a data frame with joblib.dump: {error!r}"
+        ) from error
 
 
 def make_training_data(

@@ -59,7 +59,7 @@ def make_model(
 
 
 def read_model(path: str) -> Any:
-    """Read a fitted estimator that was written by ``joblib.dump`` or ``pickle.dump``.
+    """Read a fitted estimator that was saved with ``joblib.dump`` or ``pickle.dump``.
 
     Parameters
     ----------
@@ -80,9 +80,11 @@ def read_model(path: str) -> Any:
     try:
         estimator = joblib.load(path)
     except Exception as error:  # whatever it takes to be made again may fail in any way
-        raise InvalidParameterError(f"{path} must be an estimator kept by joblib.dump: {error!r}") from error
+        raise InvalidParameterError(f"{path} must be an estimator saved with joblib.dump: {error!r}") from error
     if not hasattr(estimator, "fit"):
-        raise InvalidParameterError(f"{path} must be an estimator kept by joblib.dump, got {type(estimator).__name__}")
+        raise InvalidParameterError(
+            f"{path} must be an estimator saved with joblib.dump, got {type(estimator).__name__}"
+        )
     return estimator
 
 

@@ -18,7 +18,8 @@ from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_i
 def verdict(comparison: Comparison) -> str:
     """Say in a sentence whether the runner pays.
 
-    A speedup counts only where its whole interval lies outside the interval of the noise floor.
+    A speedup counts only where its whole interval lies outside the interval of the noise floor, and where the runner is
+    also faster than a single process with the threads that the libraries take by themselves.
 
     Parameters
     ----------
@@ -31,25 +32,33 @@ def verdict(comparison: Comparison) -> str:
     return " ".join(_claim_and_evidence(comparison))
 
 
-def _claim_and_evidence(comparison: Comparison) -> tuple[str, str]:
-    speedup, noise = comparison.speedup_estimate, comparison.noise_floor
-    if speedup.low > max(noise.high, 1):
+def _claim_and_evidence(comparison: Comparison) -> list[str]:
+    noise = comparison.noise_floor
+    over_default = comparison.speedup_over_default_threads
+    speedups = [comparison.speedup_estimate] if over_default is None else [comparison.speedup_estimate, over_default]
+    if all(speedup.low > max(noise.high, 1) for speedup in speedups):
         answer = "It pays"
-    elif speedup.high < min(noise.low, 1):
+    elif any(speedup.high < min(noise.low, 1) for speedup in speedups):
         answer = "It does not pay"
     else:
         answer = "Inconclusive"
+    speedup = comparison.speedup_estimate
     # Not "2 processes": what computes in the runner `native` are threads.
     subject = f"{comparison.runner} with n_processes={comparison.n_processes}"
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
     n_batches = -(-comparison.n_samples // comparison.batch_size)
     few = n_batches < comparison.n_processes and comparison.runner not in _SHARE_OUT_NO_BATCHES
     batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
-    return (
+    told = [
         f"{answer}: {subject} is {speedup.value:.2f} times as fast as a single process",
-        f"({intervals}), efficiency {comparison.efficiency:.0%}."
-        + (f" Only {batches} to share out: take a smaller batch_size." if few else ""),
-    )
+        f"({intervals}), efficiency {comparison.efficiency:.0%}.",
+    ]
+    if over_default is not None:
+        other = f"{over_default.value:.2f} ({format_interval(over_default)})"
+        told.append(f"Against a single process with the libraries' default threads: {other}.")
+    if few:
+        told.append(f"Only {batches} to share out: take a smaller batch_size.")
+    return told
 
 
 _SHARE_OUT_NO_BATCHES = {"native", "forest", "auto"}
@@ -283,7 +292,8 @@ def _other_cells(comparison: Comparison) -> tuple[str, ...]:
 def _other_note(comparison: Comparison) -> str:
     threads = max(comparison.machine.inner_threads.values(), default=1)
     default_threads = (
-        f"single, default threads: one process with the {threads} inner threads that the libraries take by themselves."
+        "single, default threads: one process with the threads that the libraries and the estimator's own n_jobs take "
+        f"by themselves; BLAS and OpenMP take {threads}."
         if comparison.serial_default_threads_s
         else "The libraries take one inner thread by themselves, so there is no other single-process time."
     )

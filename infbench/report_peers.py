@@ -55,6 +55,7 @@ def _peers_report(
     if problems:
         blocks.append("\n".join(prose(f"{runner}: {problem}") for runner, problem in problems))
     blocks.append(prose(_PEERS_NOTE))
+    blocks += [prose(_conditions(peer.comparisons[0])) for peer in peers if peer.comparisons][:1]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -64,6 +65,17 @@ _PEERS_NOTE = (
     "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single "
     "runs 50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
 )
+
+
+def _conditions(comparison: Comparison) -> str:
+    machine = comparison.machine
+    versions = ", ".join(f"{library} {version}" for library, version in machine.versions.items())
+    return (
+        f"Measured with n_processes={comparison.n_processes} and one inner thread in each, seed "
+        f"{comparison.random_state}, on {machine.n_cpus_usable} usable CPUs of {machine.n_cpus} "
+        f"({machine.cpu or 'unknown model'}): {machine.system}, Python {machine.python}, {versions}."
+    )
+
 
 _MEAN_COLUMNS = ("runner", "geometric mean", "cells", "after a pause", "cells")
 

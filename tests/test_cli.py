@@ -18,8 +18,13 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor
 
 from infbench.report import comparison_csv, comparison_markdown, comparison_text
@@ -191,10 +196,10 @@ REFUSED = POSITIVE_OR_NONE | {
     "--runner native,forest": "the forest runner takes RandomForestClassifier",
     "--model dummy --model-file old.txt": "either --model or --model-file may be given, got both",
     "--data wine --data-file old.txt": "either --data or --data-file may be given, got both",
-    "--data-file old.txt": "old.txt must be an array kept by numpy.save: ",
-    "--data-file missing.npy": "missing.npy must be an array kept by numpy.save: ",
-    "--data-file text.npy": "text.npy must be an array of numbers, (n_samples, n_features), got <U1 of shape (2, 1)",
-    "--data-file flat.npy": "flat.npy must be an array of numbers, (n_samples, n_features), got float64 of shape (3,)",
+    "--data-file old.txt": "old.txt must be an array saved with numpy.save, or a data frame with joblib.dump: ",
+    "--data-file missing.npy": "missing.npy must be an array saved with numpy.save, or a data frame with joblib.dump: ",
+    "--data-file text.npy": "text.npy must hold numbers, (n_samples, n_features), got <U1 of shape (2, 1)",
+    "--data-file flat.npy": "flat.npy must hold numbers, (n_samples, n_features), got float64 of shape (3,)",
     "--data-file rows.npy --n-features 5": "n_features must be 2, as in rows.npy, got 5",
     "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
     "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
@@ -261,12 +266,38 @@ def test_a_model_and_rows_of_ones_own_are_measured(tmp_path):
         assert {one.model for one in comparisons} == {given[1]}
 
 
+def test_a_pipeline_is_measured_on_a_data_frame(tmp_path):
+    frame = pd.DataFrame({"size": np.arange(40.0), "city": ["Bern", "Oslo"] * 20})
+    encode = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough")
+    joblib.dump(make_pipeline(encode, DecisionTreeRegressor()).fit(frame, frame["size"]), tmp_path / "model.joblib")
+    joblib.dump(frame, tmp_path / "rows.joblib")
+    files = ["--model-file", "model.joblib", "--data-file", "rows.joblib", "--json", "all.json"]
+    sizes = ["--n-samples", "100", "--batch-size", "20", "--n-processes", "2", "--repeat", "3"]
+    run = infbench("compare", *files, *sizes, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    (comparison,) = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert (comparison.n_samples, comparison.n_features) == (100, 2)
+
+
+def test_what_the_estimator_raises_is_told_and_loses_no_finished_result(tmp_path):
+    joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), tmp_path / "model.joblib")
+    np.save(tmp_path / "rows.npy", np.full((40, 1), np.nan))
+    files = ["--model-file", "model.joblib", "--data-file", "rows.npy", "--output", "results.txt"]
+    run = infbench("compare", *files, "--runner", "native", "--n-processes", "2", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("Error: native with model.joblib: ValueError: Input X contains NaN")
+    assert not (tmp_path / "results.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model-file", "missing.joblib"], "missing.joblib must be an estimator kept by joblib.dump: FileNotFound"),
-        (["--model-file", "rows.npy"], "rows.npy must be an estimator kept by joblib.dump"),
-        (["--model-file", "list.joblib"], "list.joblib must be an estimator kept by joblib.dump, got list"),
+        (
+            ["--model-file", "missing.joblib"],
+            "missing.joblib must be an estimator saved with joblib.dump: FileNotFound",
+        ),
+        (["--model-file", "rows.npy"], "rows.npy must be an estimator saved with joblib.dump"),
+        (["--model-file", "list.joblib"], "list.joblib must be an estimator saved with joblib.dump, got list"),
         (["--model-file", "tree.joblib", "--data-file", "rows.npy"], "X must have 3 features, as DecisionTree"),
         (
             ["--model-file", "new.joblib", "--data-file", "rows.npy"],

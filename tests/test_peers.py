@@ -196,6 +196,9 @@ def test_report_has_a_table_for_each_model_and_the_means():
     assert (row[1], row[3]) == (f"{FAST.speedup:.2f}", "-")  # the second size was not measured
     assert "pool: RunnerError: it broke" in text
     assert "ray: ray is not installed" in text
+    assert "n_processes=4 and one inner thread in each, seed 7, on 4 usable CPUs of 8 (Some CPU)" in " ".join(
+        text.split()
+    )
 
 
 def test_markdown_says_the_same():
