@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import infbench
+from infbench.measure import check_runner
 from infbench.memory import tree_pss_bytes
 
 from .common import BATCH_SIZE, N_PROCESSES, N_SAMPLES, FittedModels, rows, skip_without_cpus
@@ -23,7 +24,10 @@ class Memory(FittedModels):
         self.runner.predict(rows(N_SAMPLES), batch_size=BATCH_SIZE)
 
     def track_pss(self, *_: Any) -> int:
-        return tree_pss_bytes()
+        assert self.runner is not None
+        n_bytes = tree_pss_bytes()
+        check_runner(self.runner, rows(N_SAMPLES), batch_size=BATCH_SIZE)  # not before: it takes memory itself
+        return n_bytes
 
     track_pss.pretty_name = "Memory of all processes"  # type: ignore[attr-defined]
     track_pss.unit = "bytes"  # type: ignore[attr-defined]

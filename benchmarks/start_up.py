@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .common import N_FEATURES, N_PROCESSES
+import os
+from typing import Any
+
+from .common import N_FEATURES, N_PROCESSES, check_release_set
 
 _SETUP = f"""
 import infbench
@@ -31,6 +34,9 @@ class StartUp:
     rounds = 1
     repeat = 2
     warmup_time = 0
+
+    def setup(self, *_: Any) -> None:
+        check_release_set(os.environ.get("ASV_ENV_NAME", ""))
 
     def timeraw_first_answer(self, start_method: str) -> tuple[str, str]:
         return _STATEMENT.format(n_processes=N_PROCESSES, start_method=start_method), _SETUP

@@ -219,8 +219,18 @@ def track_b_that_waits():
 """
 
 
-@pytest.mark.leaves_behind("processes", "files", reason="a killed asv leaves its fork server and its folder")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(
+            signal.SIGKILL,
+            marks=pytest.mark.leaves_behind(
+                "processes", "files", reason="a killed asv leaves its fork server and its folder"
+            ),
+        ),
+    ],
+)
 def test_interrupted_run_keeps_what_was_finished_and_goes_on(tmp_path, number):
     repository = Repository(tmp_path, WAITING.replace("HERE", str(tmp_path)))
     commit = repository.commit(0.0)

@@ -22,6 +22,16 @@ ROOT = Path(__file__).parents[1]
 NEWEST = load_json(str(ROOT / "asv.conf.json"), js_comments=True)["include"][-1]["req"]
 
 
+def later(name, n_minor, patch):
+    """Give a version that is so many minor releases after that of the newest release set."""
+    major, minor, *_ = NEWEST[name].split(".")
+    return f"{major}.{int(minor) + n_minor}.{patch}"
+
+
+NEXT = later("scikit-learn", 1, 0)
+NOTHING_NEWER = "No newer release that works with the Python of the newest set.\n"
+
+
 def put(folder, name, version, requires=()):
     """Put a wheel without code on the index."""
     distribution = name.replace("-", "_")
@@ -67,25 +77,30 @@ def index(tmp_path):
 
 def test_nothing_is_newer(index):
     done = index[1]("--check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "No newer release.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        NOTHING_NEWER,
+        "",
+    )
 
 
 def test_patch_release_makes_no_set(index):
-    put(index[0], "scikit-learn", "1.9.7")
+    put(index[0], "scikit-learn", later("scikit-learn", 0, 99))
     assert index[1]("--check").returncode == 0
 
 
 def test_new_release_is_printed_as_an_entry_with_what_works_with_it(index):
     folder, run = index
-    put(folder, "scikit-learn", "1.10.0", ["numpy<2.6", "scipy", "joblib>=1.7"])
-    put(folder, "numpy", "2.5.1")
-    put(folder, "numpy", "2.6.0")
-    put(folder, "joblib", "1.7.0")
+    numpy, joblib = later("numpy", 1, 1), later("joblib", 1, 0)
+    put(folder, "scikit-learn", NEXT, [f"numpy<={numpy}", "scipy", f"joblib>={joblib}"])
+    put(folder, "numpy", numpy)
+    put(folder, "numpy", later("numpy", 2, 0))
+    put(folder, "joblib", joblib)
     done = run("--check")
     assert (done.returncode, done.stderr) == (1, "")
     assert json.loads(done.stdout) == {
         "python": "3.11",
-        "req": {"numpy": "2.5.1", "scipy": "1.17.1", "joblib": "1.7.0", "scikit-learn": "1.10.0"},
+        "req": {"numpy": numpy, "scipy": NEWEST["scipy"], "joblib": joblib, "scikit-learn": NEXT},
         "env_nobuild": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     }
     assert run().returncode == 0  # without --check it is no failure
@@ -97,11 +112,11 @@ def test_entry_is_added_below_the_others(index, tmp_path):
     path.write_text((ROOT / "asv.conf.json").read_text())
     assert run("--add", "--config", str(path)).returncode == 0
     assert path.read_text() == (ROOT / "asv.conf.json").read_text()
-    put(folder, "scikit-learn", "1.10.0")
+    put(folder, "scikit-learn", NEXT)
     assert run("--add", "--config", str(path)).returncode == 0
     before, after = (load_json(str(file), js_comments=True)["include"] for file in (ROOT / "asv.conf.json", path))
     assert after[:-1] == before
-    assert after[-1]["req"]["scikit-learn"] == "1.10.0"
+    assert after[-1]["req"]["scikit-learn"] == NEXT
     kept = set(path.read_text().splitlines())
     assert set((ROOT / "asv.conf.json").read_text().splitlines()) <= kept
     assert run("--check", "--config", str(path)).returncode == 0
@@ -111,7 +126,7 @@ def test_versions_that_do_not_work_together_are_a_failure_and_say_why(index):
     folder, run = index
     for wheel in (folder / "scikit-learn").iterdir():
         wheel.unlink()
-    put(folder, "scikit-learn", "1.10.0", ["numpy>=3"])
+    put(folder, "scikit-learn", NEXT, ["numpy>=3"])
     done = run("--check")
     assert (done.returncode, done.stdout) == (1, "")
     assert "uv finds no versions" in done.stderr

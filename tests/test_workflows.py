@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ MAY_WRITE = {
     "comment.comment": {"pull-requests"},
     "nightly.measure": {"contents"},
     "nightly.publish": {"pages", "id-token"},
-    "releases.check": {"contents", "pull-requests"},
+    "releases.check": {"actions", "contents", "pull-requests"},
 }
 
 
@@ -63,7 +65,8 @@ def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(tmp_pat
         run("git", "clone", "--quiet", str(tmp_path / "origin"), str(work), cwd=tmp_path)
         run("bash", "-e", "-c", steps["Take over the results of earlier nights"])
         (work / "results" / "benchmarks.json").write_text(text)
-        (work / "results" / f"{text}.json").write_text(text)
+        (work / "results" / "github-ubuntu-24.04").mkdir(exist_ok=True)
+        (work / "results" / "github-ubuntu-24.04" / f"{text}.json").write_text(text)
         run("bash", "-e", "-c", steps["Keep the results"])
         shutil.rmtree(work)
 
@@ -75,21 +78,34 @@ def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(tmp_pat
     run("git", "add", "--all", cwd=origin)
     who = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
     run("git", *who, "commit", "--quiet", "--message", "begin", cwd=origin)
-    for text in ("first", "second"):
-        night(text)
+    (origin / "results" / "reference").mkdir()
+    (origin / "results" / "reference" / "old.json").write_text("")
+    run("git", "add", "--all", cwd=origin)
+    run("git", *who, "commit", "--quiet", "--message", "results", cwd=origin)
+    night("first")
+    run("git", "rm", "--quiet", "-r", "results/reference", cwd=origin)
+    run("git", *who, "commit", "--quiet", "--message", "they were wrong", cwd=origin)
+    night("second")
     listed = subprocess.run(
         ["git", "ls-tree", "-r", "--name-only", "results"], cwd=origin, capture_output=True, text=True, check=True
     )
-    assert listed.stdout.split() == [f"results/{name}.json" for name in ("benchmarks", "first", "second")]
+    own = [f"results/github-ubuntu-24.04/{name}.json" for name in ("first", "second")]
+    assert listed.stdout.split() == ["results/benchmarks.json", *own]
 
 
-def test_the_machine_of_a_night_is_one_that_asv_knows():
+def test_the_machine_of_a_night_is_one_that_asv_knows_with_its_cpus(tmp_path):
+    pytest.importorskip("asv", reason="asv comes with the bench extra")
     content = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
     (script,) = (step["run"] for step in content["jobs"]["measure"]["steps"] if step.get("id") == "bench")
-    (registered,) = re.findall(r"asv machine --yes --machine (\S+)", script)
     (measured_on,) = re.findall(r'ASV_ARGS="--machine (\S+)', script)
-    assert registered == measured_on
     assert script.index("asv machine") < script.index("make bench")
+    commands = re.findall(r"^\.venv/bin/(asv machine .*)$", script, re.MULTILINE)
+    for command in commands:
+        environ = {**os.environ, "HOME": str(tmp_path)}
+        subprocess.run(["bash", "-e", "-c", f"{sys.executable} -m {command}"], cwd=ROOT, env=environ, check=True)
+    noted = json.loads((tmp_path / ".asv-machine.json").read_text())[measured_on]
+    assert noted["num_cpu"].isdecimal()
+    assert all(noted[fact] for fact in ("arch", "cpu", "os", "ram"))
 
 
 def test_what_a_stranger_wrote_never_becomes_part_of_a_script(workflow):
