@@ -139,6 +139,7 @@ class TestErrors:
     @pytest.mark.parametrize("estimator", [RaisesNamed(), RaisesLocal()], ids=["arguments", "local class"])
     def test_that_cannot_travel_come_as_worker_errors(self, estimator):
         with infbench.ProcessRunner(estimator, n_processes=2) as runner:
+            runner.takes_over = False
             with pytest.raises(WorkerError, match=r"Named|Local") as raised:
                 runner.predict(MARKED, batch_size=250)
             assert isinstance(raised.value.__cause__, WorkerTraceback)
@@ -225,6 +226,7 @@ class TestUse:
 
     def test_workers_compute_with_one_thread(self, start_method):
         with infbench.ProcessRunner(TellsThreads(), n_processes=2, start_method=start_method) as runner:
+            runner.takes_over = False
             pids, n_threads, n_jobs = runner.predict(ROWS, batch_size=250).T
         assert len(set(pids)) == 2
         assert set(n_threads) == {1}
