@@ -436,8 +436,11 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start
         pids = [int(pid) for pid in caller.stdout.readline().split()]
         time.sleep(0.3)
         caller.send_signal(number)
-        caller.wait(30)
+        _, errors = caller.communicate(timeout=30)
         wait_until_gone(pids, within_s=10)
+    # The caller's own traceback, and no warning of anything that was left.
+    assert [line for line in errors.splitlines() if "Error" in line or "Warning" in line] == []
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == (number == signal.SIGINT)
 
 
 def test_exit_without_close_is_silent(tmp_path, start_method):

@@ -298,14 +298,12 @@ class Crew:
         except Exception as broken:
             raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
         self._template, theirs = multiprocessing.Pipe(duplex=True)
-        inherited = self._template if self._context.get_start_method() == "fork" else None
         self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
             target=run_template,
-            args=(theirs, inherited, self._inner_threads, self._spin_s),
+            args=(theirs, self._inner_threads, self._spin_s),
             name="infbench-template",
             daemon=True,
         )
-        _templates.add(self._process)
         try:
             self._process.start()
         finally:
@@ -378,20 +376,22 @@ def _hang_up(connection: Connection, owner_pid: int) -> None:
 
 
 _crews: WeakSet[Crew] = WeakSet()
-_templates: WeakSet[BaseProcess] = WeakSet()
 _inherits_fork_server = False
 
 
 def _become_fork() -> None:
-    """Let a fork of this process end without ending what is not its own: multiprocessing would, at its exit."""
+    """Leave all crews to the process that has them.
+
+    With copies of its connections a fork would keep their workers alive should that process be killed. And at its own
+    exit multiprocessing would end the templates.
+    """
     global _inherits_fork_server  # there is one of it in a process
     server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     _inherits_fork_server = getattr(server, "_forkserver_pid", None) is not None
     for crew in _crews:
-        with suppress(Exception):  # or it would keep the workers alive should this process be killed
+        multiprocessing.process._children.discard(crew._process)  # type: ignore[attr-defined]  # noqa: SLF001
+        with suppress(Exception):  # nobody would see it here
             crew.close()
-    for process in _templates:
-        multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):

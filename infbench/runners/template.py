@@ -34,25 +34,18 @@ _EXIT_GRACE_S = 0.2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 
-def run_template(
-    connection: Connection, inherited: Connection | None, inner_threads: int | None, spin_s: float
-) -> None:
+def run_template(connection: Connection, inner_threads: int | None, spin_s: float) -> None:
     """Serve as the template process until the caller closes the connection.
 
     Parameters
     ----------
     connection : Connection
         To the caller.
-    inherited : Connection or None
-        The caller's own end, where a fork brought it along; it must be closed here, or the end of the caller would go
-        unnoticed.
     inner_threads : int or None
         BLAS and OpenMP threads of every worker.
     spin_s : float
         Seconds for which a worker looks for its next share before it sleeps.
     """
-    if inherited is not None:
-        inherited.close()
     # Ctrl-C reaches every process of the terminal; what to end, and when, is for the caller to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit_on_signal)
