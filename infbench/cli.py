@@ -20,7 +20,7 @@ import click
 from click.core import ParameterSource
 
 from infbench import __version__
-from infbench.data import DATA
+from infbench.data import DATA, load_data, read_data
 from infbench.errors import (
     AnswerMismatchError,
     InfbenchError,
@@ -30,7 +30,7 @@ from infbench.errors import (
     RunnerError,
     UnknownNameError,
 )
-from infbench.models import MODELS
+from infbench.models import MODELS, make_model, read_model
 from infbench.outputs import check_writable, write_whole
 from infbench.runners import RUNNERS, runner_class
 
@@ -315,9 +315,7 @@ def _measure(
 ) -> Iterator[Comparison]:
     """Measure one runner after the other. Everything that can be refused is refused before the first."""
     from infbench.checks import check_positive_int
-    from infbench.data import load_data, read_data
     from infbench.measure import check_comparable, compare
-    from infbench.models import make_model, read_model
 
     check_positive_int("n_processes", n_processes, allow_none=True)
     check_positive_int("batch_size", batch_size, allow_none=True)

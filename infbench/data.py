@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 DATA: tuple[str, ...] = ("synthetic", "digits", "breast_cancer", "wine", "diabetes")
 """Names of the data sets. All but the first are bundled with scikit-learn, so that nothing is downloaded."""
 
-_NUMPY_MAGIC = b"\x93NUMPY"  # begins every file of numpy.save
-
 _N_SAMPLES = 100_000
 _N_TRAINING_SAMPLES = 5_000
 _N_FEATURES = 20
@@ -110,10 +108,11 @@ def read_data(path: str, n_samples: int | None = None) -> Any:
 def _read_rows(path: str) -> Any:
     import joblib
     import numpy as np
+    from numpy.lib.format import MAGIC_PREFIX
 
     try:
         with open(path, "rb") as file:
-            is_numpy = file.read(len(_NUMPY_MAGIC)) == _NUMPY_MAGIC
+            is_numpy = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
         return np.load(path) if is_numpy else joblib.load(path)
     except Exception as error:  # whatever it takes to be made again may fail in any way
         raise InvalidParameterError(

@@ -44,6 +44,16 @@ class Machine:
     versions: dict[str, str]
     inner_threads: dict[str, int]
 
+    @property
+    def cpus(self) -> str:
+        """How many CPUs of which model."""
+        return f"{self.n_cpus_usable} usable of {self.n_cpus}, {self.cpu or 'unknown model'}"
+
+    @property
+    def libraries(self) -> str:
+        """Each library with its version."""
+        return ", ".join(f"{library} {version}" for library, version in self.versions.items())
+
 
 def usable_cpus() -> int:
     """Return the number of CPUs that this process may use, by affinity and by container limits."""

@@ -24,7 +24,7 @@ from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
 from infbench.runners import make_runner
-from infbench.runners.base import Runner, check_method
+from infbench.runners.base import Runner, check_method, parameters_of
 from infbench.runners.batches import check_rows, untouchable
 from infbench.runners.serial import SerialRunner
 from infbench.timing import NOTICES_S, Progress, time_after_pauses, time_in_turn
@@ -237,8 +237,8 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
 
 def _has_jobs(estimator: Any) -> bool:
     """Tell whether an estimator, or one inside it, was made to run on several threads or processes."""
-    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    return any(name.split("__")[-1] == "n_jobs" and value not in (None, 1) for name, value in parameters.items())
+    n_jobs = [value for name, value in parameters_of(estimator).items() if name.split("__")[-1] == "n_jobs"]
+    return any(value not in (None, 1) for value in n_jobs)
 
 
 def _n_features(X: Any) -> int:

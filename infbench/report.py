@@ -33,16 +33,15 @@ def verdict(comparison: Comparison) -> str:
 
 
 def _claim_and_evidence(comparison: Comparison) -> list[str]:
-    noise = comparison.noise_floor
+    speedup, noise = comparison.speedup_estimate, comparison.noise_floor
     over_default = comparison.speedup_over_default_threads
-    speedups = [comparison.speedup_estimate] if over_default is None else [comparison.speedup_estimate, over_default]
-    if all(speedup.low > max(noise.high, 1) for speedup in speedups):
+    judged = [speedup] if over_default is None else [speedup, over_default]
+    if all(one.low > max(noise.high, 1) for one in judged):
         answer = "It pays"
-    elif any(speedup.high < min(noise.low, 1) for speedup in speedups):
+    elif any(one.high < min(noise.low, 1) for one in judged):
         answer = "It does not pay"
     else:
         answer = "Inconclusive"
-    speedup = comparison.speedup_estimate
     # Not "2 processes": what computes in the runner `native` are threads.
     subject = f"{comparison.runner} with n_processes={comparison.n_processes}"
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
@@ -398,7 +397,7 @@ def _conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
         yield name, of_each[0] if alike else ", ".join(told)
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
-    yield "CPUs", f"{machine.n_cpus_usable} usable of {machine.n_cpus}, {machine.cpu or 'unknown model'}"
+    yield "CPUs", machine.cpus
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
-    yield "versions", ", ".join(f"{library} {version}" for library, version in machine.versions.items())
+    yield "versions", machine.libraries

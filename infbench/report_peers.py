@@ -69,11 +69,10 @@ _PEERS_NOTE = (
 
 def _conditions(comparison: Comparison) -> str:
     machine = comparison.machine
-    versions = ", ".join(f"{library} {version}" for library, version in machine.versions.items())
     return (
         f"Measured with n_processes={comparison.n_processes} and one inner thread in each, seed "
         f"{comparison.random_state}, on {machine.n_cpus_usable} usable CPUs of {machine.n_cpus} "
-        f"({machine.cpu or 'unknown model'}): {machine.system}, Python {machine.python}, {versions}."
+        f"({machine.cpu or 'unknown model'}): {machine.system}, Python {machine.python}, {machine.libraries}."
     )
 
 

@@ -7,9 +7,10 @@ from statistics import median
 import numpy as np
 import psutil
 import pytest
-from estimators import Raises, Rows, Slow, SlowElsewhere, TellsProcess
+from estimators import NotOfScikitLearn, Raises, Rows, Slow, SlowElsewhere, TellsProcess
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import infbench
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
@@ -209,3 +210,8 @@ def test_an_estimator_that_changes_its_rows_is_measured_and_the_rows_are_not_cha
     result = compare(scaler, X, method="transform", n_processes=2, batch_size=100, repeat=3)
     assert result.speedup > 0
     np.testing.assert_array_equal(X, before)
+
+
+def test_what_only_looks_like_an_estimator_of_scikit_learn_is_measured():
+    with threadpool_limits(limits=1):  # or nobody would ask for its n_jobs
+        assert compare(NotOfScikitLearn(), np.ones((40, 2)), n_processes=2, batch_size=10, repeat=3).speedup > 0

@@ -49,12 +49,26 @@ def check_estimator(estimator: Any) -> None:
     """
     from sklearn.utils.validation import check_is_fitted
 
-    # Stateless transformers have nothing to fit. scikit-learn knows them by itself only from 1.6 on.
-    knows_itself = hasattr(estimator, "__sklearn_tags__") or not hasattr(estimator, "_more_tags")
-    stateless = not knows_itself and estimator._more_tags().get("stateless", False)  # noqa: SLF001
-    is_of_scikit_learn = hasattr(estimator, "_get_tags") or hasattr(estimator, "__sklearn_tags__")
-    if is_of_scikit_learn and hasattr(estimator, "fit") and not stateless:
+    if not hasattr(estimator, "fit"):
+        return
+    # Before 1.6 scikit-learn does not know by itself that stateless transformers have nothing to fit.
+    is_old = hasattr(estimator, "_get_tags") and not hasattr(estimator, "__sklearn_tags__")
+    stateless = is_old and estimator._more_tags().get("stateless", False)  # noqa: SLF001
+    if (is_old or hasattr(estimator, "__sklearn_tags__")) and not stateless:
         check_is_fitted(estimator)
+
+
+def parameters_of(estimator: Any) -> dict[str, Any]:
+    """Return what ``get_params`` gives; nothing for what does not keep its parameters as scikit-learn's estimators do.
+
+    Parameters
+    ----------
+    estimator : object
+    """
+    try:
+        return dict(estimator.get_params())
+    except Exception:
+        return {}
 
 
 def check_method(estimator: Any, method: str) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 from infbench.errors import RunnerError, WorkerStartError
 from infbench.runners.ambient import Ambient
+from infbench.runners.base import parameters_of
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
@@ -187,7 +188,6 @@ class Crew:
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
         self._is_closed = False
-        _crews.add(self)
         self._process: BaseProcess | None = None
         self._control: SharedBuffer | None = None
         self._context = multiprocessing.get_context(start_method)
@@ -195,6 +195,7 @@ class Crew:
             # The first template of a process then finds the libraries loaded already, and so do all later ones.
             self._context.set_forkserver_preload(["infbench.runners.worker", *_modules_of(estimator)])
         self.workers = [WorkerHandle(index) for index in range(n_workers)]
+        _crews.add(self)
         try:
             self._bring_up()
         except BaseException:
@@ -414,8 +415,5 @@ def _cpu_teller() -> Callable[[], int] | None:
 
 def _modules_of(estimator: Any) -> list[str]:
     """Return the modules that define an estimator and the estimators inside it."""
-    nested: Iterable[Any] = ()
-    with suppress(Exception):  # it is no estimator of scikit-learn, or does not keep its parameters as those do
-        nested = estimator.get_params().values()
-    modules = {type(part).__module__ for part in (estimator, *nested)}
+    modules = {type(part).__module__ for part in (estimator, *parameters_of(estimator).values())}
     return sorted(modules - {"builtins", "__main__"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from infbench.errors import InfbenchError
 from infbench.results import HistoryRow
 from infbench.site.points import points_of
-from infbench.site.stored import COST_RATIO, LIBRARIES, ReleaseSet, Run, computer_names, load_runs
+from infbench.site.stored import COST_RATIO, LIBRARIES, ReleaseSet, Run, computer_names, load_runs, noted_versions
 
 
 def load_history(results_dir: str | Path) -> list[HistoryRow]:
@@ -33,7 +32,7 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
         Where there is no such directory, or no cost ratio in it.
     """
     newest: dict[tuple[Any, ...], tuple[ReleaseSet, HistoryRow]] = {}
-    runs = load_runs(results_dir, _benchmark_versions(Path(results_dir)))
+    runs = load_runs(results_dir, noted_versions(results_dir))
     names = computer_names(run.computer for run in runs)
     for run in runs:
         for row in _rows_of(run, names[run.computer]):
@@ -42,15 +41,6 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
     if not newest:
         raise InfbenchError(f"{results_dir} holds no result of {COST_RATIO}")
     return [newest[key][1] for key in sorted(newest, key=lambda key: (key[:6], newest[key][0].order))]
-
-
-def _benchmark_versions(results_dir: Path) -> dict[str, str] | None:
-    """Return what the suites are at: figures of other versions are not to be compared. None where nobody knows."""
-    path = results_dir / "benchmarks.json"
-    if not path.is_file():
-        return None
-    benchmarks = json.loads(path.read_text(encoding="utf-8"))
-    return {name: str(one["version"]) for name, one in benchmarks.items() if isinstance(one, dict)}
 
 
 def _rows_of(run: Run, machine: str) -> Iterator[HistoryRow]:

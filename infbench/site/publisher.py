@@ -23,7 +23,7 @@ from infbench.site.page import build_page
 from infbench.site.points import Measured, points_of
 from infbench.site.raw import figures_table, speedups_table, steps_table
 from infbench.site.stock import take_along
-from infbench.site.stored import Run, load_runs
+from infbench.site.stored import Run, load_runs, noted_versions
 
 _TEMPLATES = files("infbench.site") / "templates" / "speedup"
 _NAV_ENTRY = '<li id="nav-li-speedup"><a href="speedup/index.html">Speedup</a></li>'
@@ -41,8 +41,7 @@ class SpeedupPublisher(OutputPublisher):  # type: ignore[misc]  # asv has no typ
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Mapping[str, int]) -> None:  # noqa: ARG003
         """Do what asv asks of a publisher: `graphs` know no release, so the stored results are read again."""
-        versions = {name: str(benchmark.get("version")) for name, benchmark in benchmarks.items()}
-        runs = load_runs(conf.results_dir, versions)
+        runs = load_runs(conf.results_dir, noted_versions(conf.results_dir))
         # The order of the history, where dates may lie: a commit that was rebased keeps its date.
         runs.sort(key=lambda run: revisions.get(run.commit, -1))
         log.info(f"Writing the speedup page of {len(runs)} results")

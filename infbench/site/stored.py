@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -158,6 +159,20 @@ def load_runs(results_dir: str | Path, benchmark_versions: Mapping[str, Any] | N
         raise InfbenchError(f"{results_dir} is no directory of asv results: `asv run` makes one")
     runs = [_run_of(result, benchmark_versions) for result in iter_results(str(results_dir))]
     return sorted(runs, key=lambda run: (run.date, run.commit, run.computer, run.release_set.order))
+
+
+def noted_versions(results_dir: str | Path) -> dict[str, str] | None:
+    """Return the versions of all benchmarks, as asv has noted them beside the results; None where it has not.
+
+    Parameters
+    ----------
+    results_dir : str or Path
+    """
+    path = Path(results_dir) / "benchmarks.json"
+    if not path.is_file():
+        return None
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    return {name: str(benchmark["version"]) for name, benchmark in noted.items() if isinstance(benchmark, dict)}
 
 
 def _run_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> Run:
