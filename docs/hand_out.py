@@ -48,14 +48,19 @@ def compute(estimator: Any, X: Any) -> None:
         estimator.predict(X[first : first + BATCH_SIZE])
 
 
-def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
-    """Print what two processes gain."""
+def take_turns(when: str, estimator: Any, n_batches: int, *, takes_over: bool) -> list[list[float]]:
+    """Return the seconds of the bare calls, of one process and of two, who know the cost from a call before."""
     X = infbench.make_data(n_samples=n_batches * BATCH_SIZE, random_state=0)
     with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:
-        two.takes_over = False
+        two.takes_over = takes_over
         two.predict(X, batch_size=BATCH_SIZE)
         calls = [partial(runner.predict, X, batch_size=BATCH_SIZE) for runner in (one, two)]
-        bare_s, one_s, two_s = TIMED[when]([partial(compute, estimator, X), *calls], ROUNDS)
+        return TIMED[when]([partial(compute, estimator, X), *calls], ROUNDS)
+
+
+def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
+    """Print what two processes gain."""
+    bare_s, one_s, two_s = take_turns(when, estimator, n_batches, takes_over=False)
     speedup = ratio_estimate(one_s, two_s)
     print(
         f"{when}, {name}, {n_batches} batches, half of them {median(bare_s) / 2 * 1e6:.0f} us: "
@@ -66,12 +71,7 @@ def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
 
 def show_alone() -> None:
     """Print what a call that is not shared takes more than with the serial runner."""
-    X, estimator = infbench.make_data(n_samples=2 * BATCH_SIZE, random_state=0), Waits(10e-6)
-    with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:
-        two.predict(X, batch_size=BATCH_SIZE)  # from now on it knows the cost
-        one_s, two_s = time_in_turn(
-            [partial(runner.predict, X, batch_size=BATCH_SIZE) for runner in (one, two)], ROUNDS
-        )
+    _, one_s, two_s = take_turns("warm", Waits(10e-6), 2, takes_over=True)
     print(f"warm, waits, 2 batches that are not shared: {(median(two_s) - median(one_s)) * 1e6:.0f} us more")
 
 

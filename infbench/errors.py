@@ -81,7 +81,25 @@ class WorkerStartError(RunnerError):
 
 
 class WorkerTimeoutError(TimeoutError, RunnerError):
-    """A worker did not answer within ``timeout`` seconds; it was killed and replaced."""
+    """A worker took longer for a batch than it may; it was killed and replaced.
+
+    Attributes
+    ----------
+    rows : tuple of (int, int)
+        First row and one past the last row of the batch that the worker was computing.
+    timeout_s : float
+        Seconds that it had.
+    """
+
+    def __init__(self, rows: tuple[int, int], timeout_s: float) -> None:
+        super().__init__(
+            f"a worker did not finish rows {rows[0]} to {rows[1]} within {timeout_s} s; it was killed and replaced"
+        )
+        self.rows = rows
+        self.timeout_s = timeout_s
+
+    def __reduce__(self) -> tuple[type[WorkerTimeoutError], tuple[tuple[int, int], float]]:
+        return WorkerTimeoutError, (self.rows, self.timeout_s)
 
 
 class WorkerError(RunnerError):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from left_behind import KINDS, Watch, watching
 
+import infbench
 from infbench.runners import process
 
 # A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
@@ -55,9 +56,11 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """Keep everything that the tests make apart from what others make on the same machine."""
     tmp_path_factory.getbasetemp()  # before TMPDIR changes: tmp_path stays where pytest keeps it for later
     with watching() as watch:
-        # As in a program that starts nothing before infbench. A test's first pool would start it with nothing loaded.
+        # What lives as long as the program is there before the first test. A pool's workers find the libraries loaded.
         multiprocessing.set_forkserver_preload(["infbench.runners.worker", "sklearn.ensemble", "sklearn.linear_model"])
         forkserver.ensure_running()
+        with infbench.ProcessRunner(infbench.make_model("dummy"), n_processes=2):
+            pass
         yield watch
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import threading
 import time
+from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
@@ -257,3 +259,49 @@ class DyingTree:
         if os.getpid() != self.home and X.max() > 1e6:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.tree.predict_proba(X, check_input)
+
+
+class TellsWhatIsLoaded(Rows):
+    """Whether scikit-learn was there when this was loaded. Has a parameter, as estimators of scikit-learn do."""
+
+    def __init__(self, part):
+        self.part = part
+        self.was_loaded = True
+
+    def get_params(self, **_):
+        return {"part": self.part}
+
+    def __getstate__(self):
+        return {}
+
+    def __setstate__(self, state):
+        self.was_loaded = "sklearn.dummy" in sys.modules
+
+    def predict(self, X):
+        return np.full(len(X), self.was_loaded)
+
+
+class AttachesMemory(Rows):
+    """Opens named shared memory where it is loaded."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __setstate__(self, state):
+        self.__dict__ |= state
+        self.memory = SharedMemory(self.name)
+
+
+class LeavesHoles(Rows):
+    """Allocates 50 MB as it is loaded, and frees as much as it is told of what lies between."""
+
+    def __init__(self, n_freed):
+        self.n_freed = n_freed
+
+    def __setstate__(self, state):
+        self.__dict__ |= state
+        self.kept, freed = [], []
+        for number in range(500):
+            self.kept.append(bytearray(b"x") * 100_000)  # too small for a mapping of its own
+            if number < self.n_freed:
+                freed.append(bytearray(b"x") * 100_000)

@@ -21,9 +21,12 @@ import pytest
 
 KINDS = ("processes", "threads", "descriptors", "files")
 
-# One of each lives as long as the process that uses multiprocessing or loky. A worker of the fork server shows the fork
-# server's command line, but is not our own child.
-_HELPER = re.compile(r"from (multiprocessing\.(forkserver|resource_tracker)|\S*loky\S*resource_tracker) import main")
+# One of each lives as long as the process that uses multiprocessing, loky or `ProcessRunner`. What the fork server or
+# the launcher has forked shows the same command line, but is not our own child.
+_HELPER = re.compile(
+    r"from (multiprocessing\.(forkserver|resource_tracker)|\S*loky\S*resource_tracker) import main"
+    r"|from infbench\.runners\.launcher import run_launcher"
+)
 _PROC_FDS = Path("/proc/self/fd")
 _SHARED_MEMORY = Path("/dev/shm")
 

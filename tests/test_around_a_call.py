@@ -42,6 +42,7 @@ WIDE = infbench.make_data(n_samples=300, n_features=400, random_state=3)
 OUTLIVED = """
 import os, time
 import infbench
+from infbench.runners.launcher import launcher
 from estimators import Rows
 
 if __name__ == "__main__":
@@ -50,7 +51,7 @@ if __name__ == "__main__":
     if fork == 0:
         time.sleep(60)
         os._exit(0)
-    print(fork, runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
+    print(fork, launcher.pid, runner._crew.template.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
     time.sleep(60)
 """
 
@@ -187,7 +188,7 @@ class TestThreads:
         for thread in threads:
             thread.join()
         started = {child.pid for child in psutil.Process().children(recursive=True)} - before
-        assert len(started & {runner._crew._process.pid, runner._crew.workers[0].pid}) == 2
+        assert len(started & {runner._crew.template.pid, runner._crew.workers[0].pid}) == 2
         runner.close()
 
     def test_the_limit_of_blas_ends_with_the_last_that_needs_it(self):
@@ -256,7 +257,7 @@ def run_program(folder, program):
 class TestForks:
     def test_one_that_lives_on_keeps_no_worker(self):
         runner = infbench.ProcessRunner(Rows(), n_processes=3).start()
-        pids = [runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers)]
+        pids = [runner._crew.template.pid, *(worker.pid for worker in runner._crew.workers)]
         fork = os.fork()
         if fork == 0:
             time.sleep(30)
@@ -271,7 +272,6 @@ class TestForks:
             os.kill(fork, signal.SIGKILL)
             os.waitpid(fork, 0)
 
-    @pytest.mark.leaves_behind("files", reason="a killed process cannot remove its temporary directory")
     def test_one_that_outlives_its_killed_caller_keeps_no_worker(self, tmp_path):
         script = tmp_path / "program.py"
         script.write_text(OUTLIVED)
@@ -303,34 +303,18 @@ class TestForks:
             tmp_path,
             """
             with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
-                pids = [runner._crew._process.pid, runner._crew.workers[0].pid]
+                pids = [runner._crew.template.pid, runner._crew.workers[0].pid]
                 pid = os.fork()
                 if pid == 0:
                     with infbench.ProcessRunner(Rows(), n_processes=2) as own:
-                        assert own.start_method == "spawn"
                         own.takes_over = False
                         assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
                     sys.exit(0)  # through all that is done at an exit
                 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
                 runner.takes_over = False
                 assert (runner.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
-                assert pids == [runner._crew._process.pid, runner._crew.workers[0].pid]
+                assert pids == [runner._crew.template.pid, runner._crew.workers[0].pid]
                 assert all(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
-            """,
-        )
-
-    def test_of_a_program_without_a_fork_server_may_have_one(self, tmp_path):
-        run_program(
-            tmp_path,
-            """
-            pid = os.fork()
-            if pid == 0:
-                with infbench.ProcessRunner(Rows(), n_processes=2) as own:
-                    assert own.start_method == "forkserver"
-                    own.takes_over = False
-                    assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
-                sys.exit(0)
-            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             """,
         )
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from estimators import LeavesHoles
 
+import infbench
 from infbench.memory import tree_pss_bytes
 
 ROOT = Path(__file__).parents[1]
@@ -104,3 +106,12 @@ def test_process_that_is_not_there():
         pass
     with pytest.raises(psutil.NoSuchProcess):
         tree_pss_bytes(gone.pid)
+
+
+def test_a_template_keeps_no_memory_that_loading_has_left_free():
+    def template_and_worker(estimator):
+        with infbench.ProcessRunner(estimator, n_processes=2) as runner:
+            pids = (runner._crew.template.pid, runner._crew.workers[0].pid)
+            return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
+
+    assert template_and_worker(LeavesHoles(500)) - template_and_worker(LeavesHoles(0)) < 10 * MB

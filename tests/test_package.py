@@ -78,10 +78,12 @@ ERRORS = [
     errors.UnknownNameError("model", "forrest", ["random_forest", "svc"]),
     errors.UnknownNameError("model", "forrest", (name for name in ("random_forest", "svc"))),
     errors.WorkerDied((10, 20), -9),
+    errors.WorkerTimeoutError((10, 20), 0.5),
     *(
         kind("what happened")
         for _, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.InfbenchError) and kind not in {errors.UnknownNameError, errors.WorkerDied}
+        if issubclass(kind, errors.InfbenchError)
+        and kind not in {errors.UnknownNameError, errors.WorkerDied, errors.WorkerTimeoutError}
     ),
 ]
 

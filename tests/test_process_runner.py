@@ -121,7 +121,7 @@ class TestDeath:
 
     def test_template_is_replaced_too(self):
         with infbench.ProcessRunner(Rows(), n_processes=3) as runner:
-            for pid in [runner._crew._process.pid, *worker_pids(runner)]:
+            for pid in [runner._crew.template.pid, *worker_pids(runner)]:
                 os.kill(pid, signal.SIGKILL)
             for _ in range(3):
                 np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
@@ -398,7 +398,7 @@ from estimators import Slow
 
 if __name__ == "__main__":
     runner = infbench.ProcessRunner(Slow(0.2), n_processes=3, start_method=sys.argv[1]).start()
-    print(runner._crew._process.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
+    print(runner._crew.template.pid, *(worker.pid for worker in runner._crew.workers), flush=True)
     if sys.argv[2] == "busy":
         runner.predict(np.zeros((1000, 2)), batch_size=10)
     elif sys.argv[2] == "idle":
@@ -426,7 +426,6 @@ def wait_until_gone(pids, within_s):
         time.sleep(0.02)
 
 
-@pytest.mark.leaves_behind("files", reason="a killed process cannot remove the folder of multiprocessing's fork server")
 @pytest.mark.parametrize(
     ("number", "state"),
     [(number, state) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL) for state in ("busy", "idle")],

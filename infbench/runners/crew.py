@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import socket
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 from weakref import WeakSet
 
@@ -21,6 +19,8 @@ from infbench.runners.ambient import Ambient
 from infbench.runners.base import parameters_of
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
+from infbench.runners.helper import Helper
+from infbench.runners.launcher import launcher
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
 from infbench.runners.messages import (
     Done,
@@ -28,6 +28,8 @@ from infbench.runners.messages import (
     Share,
     estimator_to_bytes,
     exception_from_bytes,
+    hang_up,
+    private_pipe,
     receive,
     receive_bytes,
     send,
@@ -36,6 +38,10 @@ from infbench.runners.messages import (
 from infbench.runners.template import run_template
 
 _EXIT_TIMEOUT_S = 2.0
+_DIED = (
+    "the template process died while it loaded the estimator; does the script that starts it have the line "
+    "`if __name__ == '__main__':`?"
+)
 
 
 class WorkerHandle:
@@ -137,7 +143,9 @@ class WorkerHandle:
         self.busy = False
         if self.pid != -1:
             self.pid = -1
-            _hang_up(self.connection, self._owner_pid)
+            if os.getpid() == self._owner_pid:
+                hang_up(self.connection, socket.SHUT_RDWR)
+            self.connection.close()
             if self.answers is not None:
                 self.answers.close()
                 self.answers = None
@@ -154,7 +162,7 @@ class Crew:
     inner_threads : int or None
         BLAS and OpenMP threads of each worker.
     start_method : {"forkserver", "spawn", "fork"}
-        How the template starts. Workers are forked from the template always.
+        How the template starts: forked by the launcher, anew, or forked by the caller. It forks the workers always.
     spin_s : float
         Seconds for which a worker looks for its next share before it sleeps; 0 where there are not enough CPUs.
     own_memory : OwnMemory or None
@@ -163,6 +171,8 @@ class Crew:
     Attributes
     ----------
     workers : list of WorkerHandle
+    template : Helper or None
+        None where there are no workers.
 
     Raises
     ------
@@ -180,20 +190,16 @@ class Crew:
         spin_s: float,
         own_memory: OwnMemory | None,
     ) -> None:
-        self._owner_pid = os.getpid()
         self._estimator = estimator
+        self._start_method = start_method
         self._inner_threads = inner_threads
         self._spin_s = spin_s
         self._own_memory = own_memory
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
         self._is_closed = False
-        self._process: BaseProcess | None = None
+        self.template: Helper | None = None
         self._control: SharedBuffer | None = None
-        self._context = multiprocessing.get_context(start_method)
-        if start_method == "forkserver":
-            # The first template of a process then finds the libraries loaded already, and so do all later ones.
-            self._context.set_forkserver_preload(["infbench.runners.worker", *_modules_of(estimator)])
         self.workers = [WorkerHandle(index) for index in range(n_workers)]
         _crews.add(self)
         try:
@@ -240,10 +246,10 @@ class Crew:
         worker.disconnect()
         exit_code: int | None = None
         with _start_errors(), suppress(EOFError, ConnectionError):
-            if pid != -1:  # or an earlier replacement did not come to its end
-                send(self._template, ("end", pid))
-                exit_code = receive(self._template)
-                self._fork(worker)
+            if pid != -1 and self.template is not None:  # or an earlier replacement did not come to its end
+                send(self.template.connection, ("end", pid))
+                exit_code = receive(self.template.connection)
+                self._fork(self.template, worker)
                 return exit_code
         self.restart()
         return exit_code
@@ -251,10 +257,12 @@ class Crew:
     def close(self) -> None:
         """End all processes and give back the memory. A fork of the caller only drops its own copies."""
         self._is_closed = True
-        for worker in self.workers:
-            worker.disconnect()
-        self._end_template()
-        self._clear_desks()
+        try:
+            for worker in self.workers:
+                worker.disconnect()
+            self._end_template()
+        finally:
+            self._clear_desks()
 
     def restart(self) -> None:
         """End all processes and bring up new ones."""
@@ -265,8 +273,7 @@ class Crew:
         self._bring_up()
 
     def _bring_up(self) -> None:
-        if self._is_closed:
-            raise RunnerError("the runner was closed during the call")
+        self._check_open()
         if not self.workers:  # the caller computes alone
             return
         with _start_errors():
@@ -275,9 +282,17 @@ class Crew:
             memory = self._control.view(self._control.n_bytes)
             for worker in self.workers:
                 worker.desk = Desk(memory, worker.index)
-            self._start_template()
+            pickled = self._pickle()
+            self.template = self._start_template()
+            self._check_open()
+            self._load(self.template, pickled)
             for worker in self.workers:
-                self._fork(worker)
+                self._fork(self.template, worker)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            self._end_template()
+            raise RunnerError("the runner was closed during the call")
 
     def _clear_desks(self) -> None:
         if self._control is not None:
@@ -286,55 +301,52 @@ class Crew:
             self._control.close()
             self._control = None
 
-    def _start_template(self) -> None:
+    def _pickle(self) -> bytes:
+        try:
+            return estimator_to_bytes(self._estimator)
+        except Exception as broken:
+            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
+
+    def _start_template(self) -> Helper:
         program = getattr(sys.modules["__main__"], "__file__", None)
-        if program == "<stdin>" and self._context.get_start_method() != "fork":
+        if program == "<stdin>" and self._start_method != "fork":
             raise WorkerStartError(
                 "a program that is read from standard input cannot be imported by the processes that it starts: "
                 "save it as a file, or take start_method='fork'"
             )
+        arguments = (self._inner_threads, self._spin_s)
+        if self._start_method != "forkserver":
+            return Helper.start(self._start_method, run_template, *arguments, name="infbench-template")
+        try:
+            return launcher.launch(_modules_of(self._estimator), *arguments)
+        except (EOFError, ConnectionError) as gone:
+            raise WorkerStartError(_DIED) from gone
+
+    def _load(self, template: Helper, pickled: bytes) -> None:
+        """Have the template load the estimator."""
         assert self._control is not None  # it is made just before
+        memory = self._own_memory
+        how_to_read = None if memory is None else (memory.pid, memory.sample_address)
         try:
-            pickled = estimator_to_bytes(self._estimator)
-        except Exception as broken:
-            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
-        self._template, theirs = multiprocessing.Pipe(duplex=True)
-        self._process = self._context.Process(  # type: ignore[attr-defined]  # every context has it
-            target=run_template,
-            args=(theirs, self._inner_threads, self._spin_s),
-            name="infbench-template",
-            daemon=True,
-        )
-        try:
-            self._process.start()
-        finally:
-            theirs.close()
-        try:
-            memory = self._own_memory
-            how_to_read = None if memory is None else (memory.pid, memory.sample_address)
-            send(self._template, ("load", self._control.n_bytes, how_to_read))
-            reduction.send_handle(self._template, self._control.fd, self._process.pid)
+            send(template.connection, ("load", self._control.n_bytes, how_to_read))
+            reduction.send_handle(template.connection, self._control.fd, template.pid)
             if memory is not None:
-                reduction.send_handle(self._template, memory.fd, self._process.pid)
-            self._template.send_bytes(pickled)
-            answer = receive(self._template)
+                reduction.send_handle(template.connection, memory.fd, template.pid)
+            template.connection.send_bytes(pickled)
+            answer = receive(template.connection)
         except (EOFError, OSError) as gone:
-            raise WorkerStartError(
-                "the template process died while it loaded the estimator; does the script that starts it have the line "
-                "`if __name__ == '__main__':`?"
-            ) from gone
+            raise WorkerStartError(_DIED) from gone
         if answer[0] == "failed":
             error = exception_from_bytes(answer[1])
             raise WorkerStartError(f"the estimator does not load in another process: {error!r}") from error
 
-    def _fork(self, worker: WorkerHandle) -> None:
-        assert self._process is not None  # the template is there
-        ours, theirs = multiprocessing.Pipe(duplex=True)
+    def _fork(self, template: Helper, worker: WorkerHandle) -> None:
+        ours, theirs = private_pipe()
         worker.desk.clear()
         try:
-            send(self._template, ("fork", worker.index))
-            reduction.send_handle(self._template, theirs.fileno(), self._process.pid)
-            worker.connect(ours, receive(self._template))
+            send(template.connection, ("fork", worker.index))
+            reduction.send_handle(template.connection, theirs.fileno(), template.pid)
+            worker.connect(ours, receive(template.connection))
         except BaseException:
             ours.close()
             raise
@@ -342,18 +354,9 @@ class Crew:
             theirs.close()
 
     def _end_template(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        _hang_up(self._template, self._owner_pid)
-        if os.getpid() != self._owner_pid or process.pid is None:
-            return
-        process.join(_EXIT_TIMEOUT_S)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        with suppress(ValueError):  # where a program ignores SIGCHLD, nobody is told that it has ended
-            process.close()
+        template, self.template = self.template, None
+        if template is not None:
+            template.end(_EXIT_TIMEOUT_S)
 
 
 @contextmanager
@@ -365,47 +368,18 @@ def _start_errors() -> Iterator[None]:
         raise WorkerStartError(f"the system starts no worker: {error!r}") from error
 
 
-def _hang_up(connection: Connection, owner_pid: int) -> None:
-    """Close a connection, and for good where it is this process's own.
-
-    A fork may have a copy of it, which would keep it open; a fork in its turn only drops its copy.
-    """
-    if os.getpid() == owner_pid:
-        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
-            ours.shutdown(socket.SHUT_RDWR)
-    connection.close()
-
-
 _crews: WeakSet[Crew] = WeakSet()
-_inherits_fork_server = False
 
 
 def _become_fork() -> None:
-    """Leave all crews to the process that has them.
-
-    With copies of its connections a fork would keep their workers alive should that process be killed. And at its own
-    exit multiprocessing would end the templates.
-    """
-    global _inherits_fork_server  # there is one of it in a process
-    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
-    _inherits_fork_server = getattr(server, "_forkserver_pid", None) is not None
+    """Leave all crews, and their memory, to the process that has them."""
     for crew in _crews:
-        multiprocessing.process._children.discard(crew._process)  # type: ignore[attr-defined]  # noqa: SLF001
         with suppress(Exception):  # nobody would see it here
             crew.close()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_become_fork)
-
-
-def default_start_method() -> str:
-    """Return how a template starts where nobody says otherwise.
-
-    Not as a fork of this process, which may have threads and hold locks. A fork in its turn cannot use a fork server
-    that it has inherited, as that is no child of its own.
-    """
-    return "forkserver" if sys.platform == "linux" and not _inherits_fork_server else "spawn"
 
 
 def _cpu_teller() -> Callable[[], int] | None:

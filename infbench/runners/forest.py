@@ -98,14 +98,10 @@ class ForestRunner(Runner):
         for index, batch in enumerate(batches):
             try:
                 answers.append(self._run_batch(method, batch))
-            except WorkerDied as died:  # it names trees
+            except WorkerDied as died:  # it names trees, as does the next
                 raise WorkerDied(batches.rows(index, index + 1), died.exit_code) from None
-            except WorkerTimeoutError:
-                first, last = batches.rows(index, index + 1)
-                raise WorkerTimeoutError(
-                    f"a worker did not finish its trees for rows {first} to {last} within {self._trees.timeout} s; it "
-                    "was killed and replaced"
-                ) from None
+            except WorkerTimeoutError as late:
+                raise WorkerTimeoutError(batches.rows(index, index + 1), late.timeout_s) from None
         return join(answers)
 
     def _run_batch(self, method: str, batch: Any) -> Any:

@@ -1,9 +1,15 @@
-"""What `ProcessRunner`, its template and its workers say to each other.
+"""What `ProcessRunner`, the launcher, a template and its workers say to each other.
 
 Every message is a pickled tuple, small; rows and answers lie in memory. A tuple holds plain values only, as instances
 of a class take pickle ten times as long.
 
-To the template, over a connection:
+To the launcher, over a connection:
+
+- ``("launch", modules, preparation, inner_threads, spin_s)``, then the descriptor of a socket: load the modules, and
+  fork a template that serves there, prepared as multiprocessing prepares a process. Answer: its process id, or the
+  system's error.
+
+To a template, over a connection:
 
 - ``("load", n_bytes, how_to_read)``, then the descriptor of the control memory, then, unless `how_to_read` is None, the
   one of the caller's memory, then the pickled estimator. Answer: ``("loaded",)``, or ``("failed", error)`` where it
@@ -28,11 +34,16 @@ The end of a connection ends who serves there.
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import pickle
+import socket
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
 
 from infbench.errors import WorkerError
 
@@ -232,6 +243,42 @@ def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -
 def send(connection: Connection, message: Any) -> None:
     """Send a message. `Connection.send` would make a new pickler class each time, which costs more than the sending."""
     connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+
+def private_pipe() -> tuple[Connection, Connection]:
+    """Return the two ends of a connection, of which a fork of this process closes its copies.
+
+    With one, a fork that lives on would keep the other side from noticing that an end is closed, or its process dead.
+    """
+    ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
+    _private.update(ends)
+    return ends
+
+
+_private: WeakSet[Connection] = WeakSet()
+
+
+def _close_private() -> None:
+    for end in _private:
+        with suppress(OSError):
+            end.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_private)
+
+
+def hang_up(connection: Connection, how: int) -> None:
+    """Close a connection for the other side, whoever else has a copy of this one.
+
+    Parameters
+    ----------
+    connection : Connection
+    how : int
+        ``socket.SHUT_RDWR``; or ``socket.SHUT_WR``, where it is read until the other side closes it too.
+    """
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(how)
 
 
 def wake(connection: Connection) -> None:

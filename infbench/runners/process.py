@@ -23,7 +23,7 @@ from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
-from infbench.runners.crew import Crew, WorkerHandle, default_start_method
+from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import News, Share, call_without_changing, is_packed, receive_any
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 START_METHODS = ("forkserver", "spawn", "fork")
+_DEFAULT_START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"  # elsewhere libraries may not be forked
 
 _MOST_PATIENCE_S = 10.0  # poll() takes no infinity
 
@@ -69,9 +70,10 @@ class ProcessRunner(Runner):
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each process. With 1, ``n_jobs`` of the estimator counts for nothing.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
-        How the process from which all workers are forked is started. None: forkserver on Linux; spawn elsewhere, and in
-        a fork of a program that has a fork server. A fork of a caller that has used OpenMP or holds locks in other
-        threads may hang, so it is never the default.
+        How the process starts from which all workers are forked. ``"forkserver"``: as a fork of a process that has
+        loaded the libraries, one for all runners of a program, which is not multiprocessing's own. ``"spawn"``: anew.
+        ``"fork"``: as a fork of the caller, which may hang where that has used OpenMP or holds locks in other threads.
+        None: forkserver on Linux, spawn elsewhere.
     timeout : float or None, default=None
         Seconds that a worker may spend on one batch. None: as long as it takes.
 
@@ -121,7 +123,7 @@ class ProcessRunner(Runner):
             raise UnknownNameError("start_method", start_method, START_METHODS)
         if timeout is not None and not timeout > 0:
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
-        self.start_method = start_method or default_start_method()
+        self.start_method = start_method or _DEFAULT_START_METHOD
         self.timeout = timeout
 
     def _start(self) -> None:
@@ -133,8 +135,8 @@ class ProcessRunner(Runner):
         if around not in (None, *START_METHODS) and self.start_method != "fork":
             raise RunnerError(f"in a process of {around}, ProcessRunner can start only with start_method='fork'")
         self._inner_threads = InnerThreads(self.inner_threads)
-        self._rows = SharedRows()
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
+        self._rows = SharedRows()
         try:
             self._crew = Crew(
                 self.estimator,
@@ -405,10 +407,8 @@ class ProcessRunner(Runner):
         self._crew.replace(worker)
         self._watch()
         if worker.index in call.held:
-            first, last = call.held[worker.index].rows_in_work(call.batches)
-            raise WorkerTimeoutError(
-                f"a worker did not finish rows {first} to {last} within {self.timeout} s; it was killed and replaced"
-            )
+            assert self.timeout is not None  # or nobody gives up
+            raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:

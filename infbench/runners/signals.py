@@ -24,13 +24,17 @@ def ctrl_c_waits() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # started later, with a process, it would unblock the signal for that process
     came: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
-    # New processes and threads inherit this. Other threads may take the signal all the same: hence the handler too.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        # New processes and threads inherit what is blocked. Other threads may take the signal all the same: hence the
+        # handler too.
+        signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        signal.signal(signal.SIGINT, tell)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        finally:
+            signal.signal(signal.SIGINT, tell)
     if came:
         tell(*came[0])

@@ -75,9 +75,10 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
 
     memory = None if memory_fd is None else CallerMemory(memory_fd, *how_to_read)
     _keep_freed_memory()
+    flush_streams()  # or every worker would write again what the program writes while it is imported
     with InnerThreads(inner_threads).limited():  # workers inherit it
         # What is alive now lives as long as the template. Frozen, no collection in a worker touches it, which would
-        # copy the pages that all processes share. A collection here would copy those of the fork server, in 150 ms.
+        # copy the pages that all processes share. A collection here would copy those of the launcher, in 150 ms.
         gc.freeze()
         send(connection, ("loaded",))
         while True:
@@ -106,13 +107,16 @@ def _load(pickled: bytes, inner_threads: int | None) -> Any:
 
 
 def _keep_freed_memory() -> None:
-    """Let workers keep the memory that they free for their next batch.
+    """Let workers keep the memory that they free for their next batch, but not what loading the estimator has left.
 
-    By itself glibc gives it back to the system and takes it again, page by page, with each batch: a logistic regression
-    takes twice as long for 1,000 rows then. See mallopt(3).
+    By itself glibc gives the former back to the system and takes it again, page by page, with each batch: a logistic
+    regression takes twice as long for 1,000 rows then. The latter it keeps: a forest copies its trees as it loads, and
+    leaves as much memory free between them as they take. See mallopt(3), malloc_trim(3).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    glibc = ctypes.CDLL(None)
+    if hasattr(glibc, "mallopt") and hasattr(glibc, "malloc_trim"):
+        glibc.malloc_trim(0)
+        mallopt = glibc.mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
@@ -153,7 +157,12 @@ def _work_and_exit(make_worker: Callable[[], Worker]) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, OSError, ValueError):  # it is None, or closed, or nobody reads it
-                stream.flush()
+        flush_streams()
         os._exit(exit_code)
+
+
+def flush_streams() -> None:
+    """Write out what waits in standard output and error."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # it is None, or closed, or nobody reads it
+            stream.flush()

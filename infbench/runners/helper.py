@@ -1,0 +1,111 @@
+"""Processes that serve on a connection, as seen from the caller: the launcher and the templates."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from infbench.runners.messages import hang_up, private_pipe
+
+
+class Helper:
+    """The caller's side of such a process.
+
+    Parameters
+    ----------
+    connection : Connection
+        To it, by a `private_pipe`.
+
+    Attributes
+    ----------
+    connection
+        As given.
+    pid : int or None
+        None until the process is known.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.pid: int | None = None
+        self._owner_pid = os.getpid()
+        self._process: BaseProcess | None = None
+
+    @classmethod
+    def start(cls, start_method: str, serve: Callable[..., None], *arguments: Any, name: str) -> Helper:
+        """Start one with multiprocessing.
+
+        Parameters
+        ----------
+        start_method : {"spawn", "fork"}
+        serve : callable
+            What runs in it, with its connection to the caller and the `arguments`.
+        name : str
+
+        Returns
+        -------
+        Helper
+
+        Raises
+        ------
+        OSError
+            Where the system starts no process.
+        """
+        ours, theirs = private_pipe()
+        if start_method == "fork":
+            theirs = Connection(os.dup(theirs.fileno()))  # which is for a fork to keep
+        process: BaseProcess = multiprocessing.get_context(start_method).Process(  # type: ignore[attr-defined]
+            target=serve, args=(theirs, *arguments), name=name, daemon=True
+        )
+        helper = cls(ours)
+        helper._process = process
+        try:
+            process.start()
+        finally:
+            theirs.close()
+            # No child that a program should find among its own, or that a fork would end at its exit.
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
+        helper.pid = process.pid
+        return helper
+
+    def end(self, grace_s: float) -> None:
+        """Close the connection, on which the process ends, and kill it where it does not do so within `grace_s`.
+
+        It is at its end then, or gone. In a fork of the caller nothing ends, and only copies go.
+        """
+        try:
+            if os.getpid() == self._owner_pid and not self.connection.closed:
+                hang_up(self.connection, socket.SHUT_WR)
+                if not self._ends_within(grace_s) and self.pid is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(self.pid, signal.SIGKILL)
+                if self._process is not None:
+                    self._join(self._process, grace_s)
+        finally:
+            self.connection.close()
+
+    def _ends_within(self, grace_s: float) -> bool:
+        """Tell whether the process closes its end of the connection, as it does at its own."""
+        deadline_s = time.monotonic() + grace_s
+        try:
+            while self.connection.poll(max(0.0, deadline_s - time.monotonic())):
+                self.connection.recv_bytes()  # said before it was told to end
+        except (EOFError, OSError):
+            return True
+        return False
+
+    @staticmethod
+    def _join(process: BaseProcess, grace_s: float) -> None:
+        process.join(grace_s)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        with suppress(ValueError):  # where a program ignores SIGCHLD, nobody is told that it has ended
+            process.close()

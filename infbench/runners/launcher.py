@@ -1,0 +1,204 @@
+"""The launcher: one process for a whole program, which has the libraries loaded and forks the templates of all runners.
+
+So the second template and all after it start in milliseconds, and none is a fork of the caller, which may have threads.
+The fork server of multiprocessing is the same idea, but belongs to the program: whoever starts it first decides for
+good what it loads, and a program that is killed leaves its folder behind.
+
+The launcher itself runs nothing of the program. Each template does what a process of multiprocessing does first: it
+takes on the path, the folder and the arguments of the program, and imports its main module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from multiprocessing import reduction, resource_tracker, spawn, util
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from infbench.runners.helper import Helper
+from infbench.runners.messages import exception_from_bytes, exception_to_bytes, private_pipe, receive, send
+from infbench.runners.signals import ctrl_c_waits
+from infbench.runners.template import flush_streams, run_template
+
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+class Launcher:
+    """The caller's side of the launcher. Its process starts with the first template, and ends with the caller."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, if there is one."""
+        return None if self._helper is None else self._helper.pid
+
+    def launch(self, modules: list[str], *arguments: Any) -> Helper:
+        """Have a template forked.
+
+        Parameters
+        ----------
+        modules : list of str
+            Loaded by the launcher before, once, so far as they are installed. What else there is may change while the
+            program runs, and is left to the template.
+        *arguments
+            Of `run_template`, after the connection.
+
+        Returns
+        -------
+        Helper
+            The template. The caller ends it.
+
+        Raises
+        ------
+        EOFError, ConnectionError
+            Where the launcher does not come up, or dies.
+        OSError
+            Where the system starts no more processes.
+        """
+        modules = ["infbench.runners.worker", *filter(_is_installed, modules)]
+        preparation = spawn.get_preparation_data("infbench-template")
+        preparation["authkey"] = bytes(preparation["authkey"])
+        order = ("launch", modules, preparation, *arguments)
+        with self._lock:
+            if self._helper is not None:
+                with suppress(EOFError, ConnectionError):  # it has been killed
+                    return self._give(order)
+            self._start(preparation["sys_path"])
+            return self._give(order)
+
+    def forget(self) -> None:
+        """Be as new, in a fork of the process that it belongs to."""
+        self._lock = threading.RLock()
+        self._helper: Helper | None = None
+
+    def _start(self, path: list[str]) -> None:
+        ours, theirs = private_pipe()
+        helper = Helper(ours)
+        tracker_fd = resource_tracker.getfd()
+        assert tracker_fd is not None  # it runs from now on
+        fds = (theirs.fileno(), tracker_fd)
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
+        python, program = spawn.get_executable(), _PROGRAM.format(path=list(map(str, path)), fds=fds)
+        with theirs, ctrl_c_waits():
+            # No child of multiprocessing, which would have to import the program, and would be listed among its own.
+            helper.pid = util.spawnv_passfds(os.fsencode(python), [python, *flags, "-c", program], fds)
+            self._keep(helper)
+
+    def _keep(self, helper: Helper) -> None:
+        """Keep it for the next order. There is another one if a signal handler has launched meanwhile."""
+        other, self._helper = self._helper, helper
+        if other is not None:
+            _end(other)
+
+    def _give(self, order: tuple[Any, ...]) -> Helper:
+        ours, theirs = private_pipe()
+        template = Helper(ours)
+        launcher, self._helper = self._helper, None  # a signal handler that launches in the middle takes another one
+        assert launcher is not None  # nobody orders before it is started
+        try:
+            with theirs:
+                send(launcher.connection, order)
+                reduction.send_handle(launcher.connection, theirs.fileno(), launcher.pid)
+            answer = receive(launcher.connection)
+        except BaseException:
+            ours.close()
+            _end(launcher)  # or the next order would be answered by the answer to this one
+            raise
+        self._keep(launcher)
+        if isinstance(answer, bytes):
+            ours.close()
+            raise exception_from_bytes(answer)
+        template.pid = answer
+        return template
+
+
+launcher = Launcher()
+"""The one of this process."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=launcher.forget)
+
+
+def _end(launcher: Helper) -> None:
+    """End the launcher's process. Its templates live on: their callers end them."""
+    launcher.end(grace_s=0)
+    if launcher.pid is not None:
+        with suppress(ChildProcessError):  # where a program ignores SIGCHLD
+            os.waitpid(launcher.pid, 0)
+
+
+def _is_installed(module: str) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is not None and not _INSTALLED.isdisjoint(Path(file).parts)
+
+
+def run_launcher(fd: int, tracker_fd: int) -> None:
+    """Serve as the launcher until the caller closes the connection.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of the connection.
+    tracker_fd : int
+        The one of the program's resource tracker, which templates and workers share, as multiprocessing's processes do.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, which reaches every process of the terminal
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `ctrl_c_waits` has blocked it
+    resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]  # noqa: SLF001
+    connection = Connection(fd)
+    with suppress(EOFError, ConnectionError):
+        while True:
+            _reap()
+            _, modules, preparation, *arguments = receive(connection)
+            template_fd = reduction.recv_handle(connection)
+            _load(modules, preparation["sys_path"])
+            answer: int | bytes
+            try:
+                answer = os.fork()
+            except OSError as error:
+                answer = exception_to_bytes(error)
+            if answer == 0:
+                connection.close()
+                process = multiprocessing.get_context("spawn").Process(
+                    target=_become_template,
+                    args=(Connection(template_fd), preparation, *arguments),
+                    name="infbench-template",
+                    daemon=True,
+                )
+                os._exit(process._bootstrap())  # type: ignore[attr-defined]  # noqa: SLF001
+            os.close(template_fd)
+            send(connection, answer)
+
+
+def _reap() -> None:
+    """Let go of templates that have ended, and from now on of each that ends: nobody asks here how."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _load(modules: list[str], path: list[str]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what a module starts while it is imported it waits for
+    sys.path[:] = path
+    importlib.invalidate_caches()
+    for module in modules:
+        with suppress(BaseException):  # who needs it will say so
+            importlib.import_module(module)
+    flush_streams()  # or every template would write again what they have written
+
+
+def _become_template(connection: Connection, preparation: dict[str, Any], *arguments: Any) -> None:
+    spawn.prepare(preparation)
+    run_template(connection, *arguments)

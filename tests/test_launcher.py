@@ -1,0 +1,344 @@
+"""The launcher starts all templates of a program, and nothing that happens to it spoils a runner."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import forkserver
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from contracts import check_answer
+from estimators import Rows
+
+import infbench
+from infbench.errors import WorkerStartError
+from infbench.runners.launcher import launcher
+
+ROOT = Path(__file__).parents[1]
+ROWS = np.arange(1_000.0).reshape(500, 2)
+
+
+class Alarm(Exception):
+    """What a handler of a signal raises."""
+
+
+def started_runner():
+    runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
+    runner.takes_over = False
+    return runner
+
+
+def kill_launcher():
+    if launcher.pid is not None:
+        os.kill(launcher.pid, signal.SIGKILL)
+
+
+def sockets(pid):
+    """Return the identities of the sockets that a process has."""
+    found = set()
+    for fd in list(Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(fd.readlink()))
+    return {link for link in found if link.startswith("socket:")}
+
+
+def start_program(folder, program, *before):
+    """Start a program of its own, as a terminal does: in a process group of its own."""
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(program))
+    return subprocess.Popen(
+        [*before, sys.executable, path],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run_program(folder, program, *before):
+    """Run a program of its own, which must end well and say nothing but what is returned."""
+    with start_program(folder, program, *before) as caller:
+        out, errors = caller.communicate()
+    assert (caller.returncode, errors) == (0, "")
+    return out
+
+
+def test_a_template_finds_the_libraries_loaded_whatever_was_started_before(tmp_path):
+    program = """
+        import multiprocessing
+        import numpy as np
+        import infbench
+        from estimators import TellsWhatIsLoaded
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context("forkserver").Pool(1) as pool:
+                pool.map(abs, [1])
+            pool.join()
+            model = infbench.make_model("dummy")
+            for estimator in (TellsWhatIsLoaded(model), TellsWhatIsLoaded(None)):
+                with infbench.ProcessRunner(estimator, n_processes=2, start_method="forkserver") as runner:
+                    runner.takes_over = False
+                    print(runner.predict(np.zeros((2, 2)), batch_size=1)[1])
+            with infbench.ProcessRunner(estimator, n_processes=2, start_method="spawn") as runner:
+                runner.takes_over = False
+                print(runner.predict(np.zeros((2, 2)), batch_size=1)[1])
+    """
+    assert run_program(tmp_path, program).split() == ["True", "True", "False"]
+
+
+def test_what_the_program_has_changed_since_holds(tmp_path):
+    """Its path, its folder, a module of its own."""
+    program = """
+        import os, sys
+        from importlib import reload
+        from pathlib import Path
+        import numpy as np
+        import infbench
+
+        def answer(estimator):
+            with infbench.ProcessRunner(estimator, n_processes=2, start_method="forkserver") as runner:
+                runner.takes_over = False
+                return runner.predict(np.zeros((2, 2)), batch_size=1).tolist()
+
+        if __name__ == "__main__":
+            from estimators import Rows
+            answer(Rows())
+            folder = Path(__file__).parent / "later"
+            folder.mkdir()
+            os.chdir(folder)
+            sys.path.insert(0, str(folder))
+            for number in ("1", "22"):
+                Path("number.txt").write_text(number)
+                Path("found_later.py").write_text(
+                    "import numpy as np\\nclass Reads:\\n    def predict(self, X):\\n"
+                    f"        return np.full(len(X), {number} * float(open('number.txt').read()))"
+                )
+                if "found_later" in sys.modules:
+                    reload(sys.modules["found_later"])
+                from found_later import Reads
+                print(*answer(Reads()))
+    """
+    assert run_program(tmp_path, program).splitlines() == ["1.0 1.0", "484.0 484.0"]
+
+
+def test_what_the_program_writes_while_it_is_imported_is_written_once_each_time(tmp_path):
+    program = """
+        import numpy as np
+        import infbench
+        from estimators import Rows
+
+        print("imported")
+
+        if __name__ == "__main__":
+            with infbench.ProcessRunner(Rows(), n_processes=3, start_method="forkserver") as runner:
+                runner.predict(np.zeros((9, 2)), batch_size=1)
+    """
+    assert run_program(tmp_path, program).split() == ["imported"] * 2  # by the program and its template
+
+
+def test_memory_of_the_program_outlives_a_template_that_opened_it(tmp_path):
+    """As long as both have one resource tracker: one of the template's own would remove the memory at its end."""
+    program = """
+        from multiprocessing.shared_memory import SharedMemory
+        import numpy as np
+        import infbench
+        from estimators import AttachesMemory
+
+        if __name__ == "__main__":
+            memory = SharedMemory(create=True, size=8)
+            for _ in range(2):
+                with infbench.ProcessRunner(
+                    AttachesMemory(memory.name), n_processes=2, start_method="forkserver"
+                ) as runner:
+                    runner.predict(np.zeros((4, 2)), batch_size=1)
+            memory.close()
+            memory.unlink()
+    """
+    assert run_program(tmp_path, program) == ""
+
+
+def test_children_of_multiprocessing_are_only_those_of_the_program():
+    before = list(forkserver._forkserver._preload_modules)
+    with started_runner() as runner:
+        check_answer(runner, "predict", ROWS, 50)
+        assert multiprocessing.active_children() == []
+    assert forkserver._forkserver._preload_modules == before
+
+
+def test_killed_it_is_replaced_and_its_templates_live_on():
+    with started_runner() as old:
+        template = psutil.Process(old._crew.template.pid)
+        killed = launcher.pid
+        kill_launcher()
+        with started_runner() as new:
+            assert launcher.pid not in (None, killed)
+            for runner in (old, new):
+                check_answer(runner, "predict", ROWS, 50)
+        os.kill(old._crew.workers[0].pid, signal.SIGKILL)
+        check_answer(old, "predict", ROWS, 50)
+        assert old._crew.template.pid == template.pid
+    assert not [left for left in psutil.wait_procs([template], timeout=10)[1] if left.status() != "zombie"]
+
+
+def test_a_template_that_is_stopped_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr("infbench.runners.crew._EXIT_TIMEOUT_S", 0.1)
+    runner = started_runner()
+    template = psutil.Process(runner._crew.template.pid)
+    template.suspend()
+    runner.close()
+    assert not psutil.wait_procs([template], timeout=10)[1]
+
+
+def test_threads_may_start_runners_at_once():
+    runners = []
+    threads = [threading.Thread(target=lambda: runners.append(started_runner())) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({runner._crew.template.pid for runner in runners}) == 6
+    assert {psutil.Process(runner._crew.template.pid).ppid() for runner in runners} == {launcher.pid}
+    for runner in runners:
+        check_answer(runner, "predict", ROWS, 50)
+        runner.close()
+
+
+def test_a_fork_in_the_middle_of_a_start_keeps_no_template():
+    """Forks by other threads, as those of a pool that replaces its workers."""
+    forks, is_over = [], threading.Event()
+
+    def fork_on():
+        while not is_over.wait(0.003) and len(forks) < 100:
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(60)
+                os._exit(0)
+            forks.append(pid)
+
+    thread = threading.Thread(target=fork_on)
+    thread.start()
+    ours = set()
+    try:
+        for _ in range(5):
+            with started_runner() as runner:
+                for pid in (runner._crew.template.pid, runner._crew.workers[0].pid):
+                    ours |= sockets(pid)
+    finally:
+        is_over.set()
+        thread.join()
+    try:
+        assert forks
+        assert not ours & set().union(*map(sockets, forks))
+    finally:
+        for pid in forks:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["launcher is there", "launcher starts"])
+@pytest.mark.parametrize("kind", ["raises", "starts another"])
+def test_a_signal_in_the_middle_of_a_start(kind, is_there, times):
+    def act(*_):
+        if kind == "raises":
+            raise Alarm
+        with started_runner() as other:
+            check_answer(other, "predict", ROWS, 50)
+
+    before = signal.signal(signal.SIGALRM, act)
+    try:
+        for round_ in times(6, 60):
+            if not is_there:
+                kill_launcher()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, (0.0005 if is_there else 0.02) * (1 + 3 * round_ % 20))
+                started_runner().close()
+                while signal.getitimer(signal.ITIMER_REAL)[0]:
+                    time.sleep(0.001)
+            except Alarm:
+                pass
+            with started_runner() as runner:
+                check_answer(runner, "predict", ROWS, 50)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("delay_s", [0.02, 0.2, 0.5])
+def test_ctrl_c_while_it_loads_is_told_once(tmp_path, delay_s):
+    program = """
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            runner = infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver")
+            print(flush=True)
+            runner.start()
+            input()
+    """
+    with start_program(tmp_path, program) as caller:
+        caller.stdout.readline()
+        time.sleep(delay_s)
+        os.killpg(caller.pid, signal.SIGINT)
+        _, errors = caller.communicate(timeout=60)
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1, errors
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+
+
+def test_a_program_that_cannot_be_imported_is_told(tmp_path):
+    program = "import infbench, estimators\ninfbench.ProcessRunner(estimators.Rows(), 2).start()\n"
+    with start_program(tmp_path, program) as caller:
+        _, errors = caller.communicate(timeout=60)
+    assert caller.returncode == 1
+    assert errors.rstrip().endswith("have the line `if __name__ == '__main__':`?")
+
+
+def test_that_does_not_come_up_is_an_error_and_the_next_start_works(monkeypatch):
+    kill_launcher()
+    monkeypatch.setattr("infbench.runners.launcher._PROGRAM", "raise SystemExit")
+    with pytest.raises(WorkerStartError, match="the template process died"):
+        started_runner()
+    monkeypatch.undo()
+    started_runner().close()
+
+
+def test_a_system_that_allows_no_more_processes_is_told_and_costs_no_runner(tmp_path):
+    """RLIMIT_NPROC, which does not bind root: root becomes somebody else, who may still read everything."""
+    program = """
+        import os, resource
+        import numpy as np
+        import infbench
+        from infbench.errors import WorkerStartError
+        from infbench.runners.launcher import launcher
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            ROWS = np.eye(4)
+            with infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver") as runner:
+                runner.takes_over = False
+                before = resource.prlimit(launcher.pid, resource.RLIMIT_NPROC)
+                resource.prlimit(launcher.pid, resource.RLIMIT_NPROC, (1, before[1]))
+                try:
+                    infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver").start()
+                except WorkerStartError as error:
+                    print(error)
+                resource.prlimit(launcher.pid, resource.RLIMIT_NPROC, before)
+                for _ in range(2):
+                    assert (runner.predict(ROWS, batch_size=1) == ROWS[:, 0]).all()
+                    infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver").start().close()
+    """
+    somebody = ["setpriv", "--reuid=65534", "--clear-groups"]
+    somebody += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    out = run_program(tmp_path, program, *(somebody if os.geteuid() == 0 else ()))
+    assert out.startswith("the system starts no worker: BlockingIOError")
