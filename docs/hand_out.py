@@ -48,7 +48,7 @@ def compute(estimator: Any, X: Any) -> None:
         estimator.predict(X[first : first + BATCH_SIZE])
 
 
-def take_turns(when: str, estimator: Any, n_batches: int, *, takes_over: bool) -> list[list[float]]:
+def take_turns(when: str, estimator: Any, n_batches: int, *, takes_over: bool) -> list[tuple[float, ...]]:
     """Return the seconds of the bare calls, of one process and of two, who know the cost from a call before."""
     X = infbench.make_data(n_samples=n_batches * BATCH_SIZE, random_state=0)
     with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:

@@ -95,6 +95,20 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
                 left.kill()
 
 
+@pytest.fixture
+def alarm():
+    """Give what has a function called, in the middle of whatever is done then, after some seconds."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def after(seconds, act):
+        signal.signal(signal.SIGALRM, lambda *_: act())
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield after
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(autouse=True)
 def _workers_are_not_spared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `ProcessRunner` hand out what is too little to be worth it: most models of the tests cost next to nothing."""

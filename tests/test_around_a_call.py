@@ -22,6 +22,7 @@ import sklearn
 from contracts import check_answer
 from estimators import ChangesRows, Column, Overflows, Rows, Slow
 from numpy.lib.stride_tricks import as_strided
+from programs import run_program, start_program
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
@@ -58,20 +59,6 @@ if __name__ == "__main__":
 
 class Alarm(Exception):
     """What a handler of a signal raises."""
-
-
-@pytest.fixture
-def alarm():
-    """Give what has a function called, in the middle of whatever is done then, after some seconds."""
-    before = signal.getsignal(signal.SIGALRM)
-
-    def after(seconds, act):
-        signal.signal(signal.SIGALRM, lambda *_: act())
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-    yield after
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
 
 
 def raise_alarm():
@@ -133,7 +120,7 @@ class TestSignals:
 
     @pytest.mark.parametrize("start_method", ["forkserver", "spawn", "fork"])
     def test_an_ignored_sigchld_leaves_no_trace(self, start_method, tmp_path):
-        run_program(
+        run_lines(
             tmp_path,
             f"""
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -233,8 +220,8 @@ class TestThreads:
         assert set(seen) == {1}
 
 
-def run_program(folder, program):
-    """Run a program of its own, which must end well and say nothing."""
+def run_lines(folder, lines):
+    """Run them in a program of its own, which must end well and say nothing."""
     head = """
         import os, signal, sys
         import numpy as np
@@ -246,12 +233,9 @@ def run_program(folder, program):
 
         def main():
     """
-    path = folder / "program.py"
-    body = textwrap.indent(textwrap.dedent(program).strip(), "    ")
-    path.write_text(f'{textwrap.dedent(head)}{body}\n\nif __name__ == "__main__":\n    main()\n')
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    done = subprocess.run([sys.executable, path], env=environ, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    body = textwrap.indent(textwrap.dedent(lines).strip(), "    ")
+    program = f'{textwrap.dedent(head)}{body}\n\nif __name__ == "__main__":\n    main()\n'
+    assert run_program(folder, program) == ""
 
 
 class TestForks:
@@ -273,10 +257,7 @@ class TestForks:
             os.waitpid(fork, 0)
 
     def test_one_that_outlives_its_killed_caller_keeps_no_worker(self, tmp_path):
-        script = tmp_path / "program.py"
-        script.write_text(OUTLIVED)
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-        with subprocess.Popen([sys.executable, script], env=environ, stdout=subprocess.PIPE, text=True) as caller:
+        with start_program(tmp_path, OUTLIVED) as caller:
             fork, *pids = map(int, caller.stdout.readline().split())
             try:
                 caller.kill()
@@ -299,7 +280,7 @@ class TestForks:
             assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
 
     def test_one_may_have_a_runner_of_its_own_and_ends_no_other(self, tmp_path):
-        run_program(
+        run_lines(
             tmp_path,
             """
             with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
@@ -307,6 +288,7 @@ class TestForks:
                 pid = os.fork()
                 if pid == 0:
                     with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                        assert own.start_method == "forkserver"
                         own.takes_over = False
                         assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
                     sys.exit(0)  # through all that is done at an exit
@@ -315,6 +297,21 @@ class TestForks:
                 assert (runner.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
                 assert pids == [runner._crew.template.pid, runner._crew.workers[0].pid]
                 assert all(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+            """,
+        )
+
+    def test_one_that_is_the_first_to_start_a_runner_may_do_so(self, tmp_path):
+        run_lines(
+            tmp_path,
+            """
+            pid = os.fork()
+            if pid == 0:
+                with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                    assert own.start_method == "forkserver"
+                    own.takes_over = False
+                    assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                sys.exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             """,
         )
 

@@ -142,6 +142,6 @@ def test_stuck_worker_names_the_rows():
     with ForestRunner(forest, n_processes=2, timeout=0.2) as runner:
         runner.takes_over = False
         os.kill(runner._trees._crew.workers[0].pid, signal.SIGSTOP)
-        with pytest.raises(WorkerTimeoutError, match=r"rows 0 to 20 within 0\.\d+ s"):
+        with pytest.raises(WorkerTimeoutError, match=r"rows 0 to 20 within 0\.2 s"):
             runner.predict(X, batch_size=20)
         check_answer(runner, "predict_proba", X, 20)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from contextlib import suppress
@@ -19,12 +16,12 @@ import psutil
 import pytest
 from contracts import check_answer
 from estimators import Rows
+from programs import run_program, start_program
 
 import infbench
 from infbench.errors import WorkerStartError
 from infbench.runners.launcher import launcher
 
-ROOT = Path(__file__).parents[1]
 ROWS = np.arange(1_000.0).reshape(500, 2)
 
 
@@ -50,29 +47,6 @@ def sockets(pid):
         with suppress(FileNotFoundError):  # closed meanwhile
             found.add(str(fd.readlink()))
     return {link for link in found if link.startswith("socket:")}
-
-
-def start_program(folder, program, *before):
-    """Start a program of its own, as a terminal does: in a process group of its own."""
-    path = folder / "program.py"
-    path.write_text(textwrap.dedent(program))
-    return subprocess.Popen(
-        [*before, sys.executable, path],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def run_program(folder, program, *before):
-    """Run a program of its own, which must end well and say nothing but what is returned."""
-    with start_program(folder, program, *before) as caller:
-        out, errors = caller.communicate()
-    assert (caller.returncode, errors) == (0, "")
-    return out
 
 
 def test_a_template_finds_the_libraries_loaded_whatever_was_started_before(tmp_path):
@@ -249,30 +223,25 @@ def test_a_fork_in_the_middle_of_a_start_keeps_no_template():
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["launcher is there", "launcher starts"])
 @pytest.mark.parametrize("kind", ["raises", "starts another"])
-def test_a_signal_in_the_middle_of_a_start(kind, is_there, times):
-    def act(*_):
+def test_a_signal_in_the_middle_of_a_start(kind, is_there, times, alarm):
+    def act():
         if kind == "raises":
             raise Alarm
         with started_runner() as other:
             check_answer(other, "predict", ROWS, 50)
 
-    before = signal.signal(signal.SIGALRM, act)
-    try:
-        for round_ in times(6, 60):
-            if not is_there:
-                kill_launcher()
-            try:
-                signal.setitimer(signal.ITIMER_REAL, (0.0005 if is_there else 0.02) * (1 + 3 * round_ % 20))
-                started_runner().close()
-                while signal.getitimer(signal.ITIMER_REAL)[0]:
-                    time.sleep(0.001)
-            except Alarm:
-                pass
-            with started_runner() as runner:
-                check_answer(runner, "predict", ROWS, 50)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    for round_ in times(6, 60):
+        if not is_there:
+            kill_launcher()
+        try:
+            alarm((0.0005 if is_there else 0.02) * (1 + 3 * round_ % 20), act)
+            started_runner().close()
+            while signal.getitimer(signal.ITIMER_REAL)[0]:
+                time.sleep(0.001)
+        except Alarm:
+            pass
+        with started_runner() as runner:
+            check_answer(runner, "predict", ROWS, 50)
 
 
 @pytest.mark.parametrize("delay_s", [0.02, 0.2, 0.5])
@@ -340,5 +309,5 @@ def test_a_system_that_allows_no_more_processes_is_told_and_costs_no_runner(tmp_
     """
     somebody = ["setpriv", "--reuid=65534", "--clear-groups"]
     somebody += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    out = run_program(tmp_path, program, *(somebody if os.geteuid() == 0 else ()))
+    out = run_program(tmp_path, program, before=somebody if os.geteuid() == 0 else ())
     assert out.startswith("the system starts no worker: BlockingIOError")

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -34,6 +33,7 @@ from estimators import (
     TellsThreads,
     WideWithoutRoom,
 )
+from programs import start_program
 
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
@@ -406,19 +406,6 @@ if __name__ == "__main__":
 """
 
 
-def start_caller(tmp_path, *arguments, code=CALLER):
-    script = tmp_path / "caller.py"
-    script.write_text(textwrap.dedent(code))
-    path = os.pathsep.join([str(HERE), str(HERE.parent)])
-    return subprocess.Popen(
-        [sys.executable, script, *arguments],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_until_gone(pids, within_s):
     deadline_s = time.monotonic() + within_s
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
@@ -431,7 +418,7 @@ def wait_until_gone(pids, within_s):
     [(number, state) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL) for state in ("busy", "idle")],
 )
 def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start_method):
-    with start_caller(tmp_path, start_method, state) as caller:
+    with start_program(tmp_path, CALLER, start_method, state) as caller:
         pids = [int(pid) for pid in caller.stdout.readline().split()]
         time.sleep(0.3)
         caller.send_signal(number)
@@ -443,7 +430,7 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start
 
 
 def test_exit_without_close_is_silent(tmp_path, start_method):
-    with start_caller(tmp_path, start_method, "done") as caller:
+    with start_program(tmp_path, CALLER, start_method, "done") as caller:
         out, errors = caller.communicate(timeout=60)
         assert (caller.returncode, errors) == (0, "")
         wait_until_gone([int(pid) for pid in out.split()], within_s=10)
@@ -466,7 +453,7 @@ if __name__ == "__main__":
 
 
 def test_openmp_in_the_caller_does_not_hang_the_workers(tmp_path, start_method):
-    with start_caller(tmp_path, start_method, code=OPENMP_FIRST) as caller:
+    with start_program(tmp_path, OPENMP_FIRST, start_method) as caller:
         try:
             out, errors = caller.communicate(timeout=60)
         finally:

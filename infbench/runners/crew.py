@@ -35,7 +35,6 @@ from infbench.runners.messages import (
     send,
     wake,
 )
-from infbench.runners.template import run_template
 
 _EXIT_TIMEOUT_S = 2.0
 _DIED = (
@@ -77,7 +76,6 @@ class WorkerHandle:
         self.told: Ambient | None = None
         self.desk: Desk
         self.connection: Connection
-        self._owner_pid = os.getpid()
         self._seen_next = -1
         self._seen_s = 0.0
 
@@ -143,8 +141,7 @@ class WorkerHandle:
         self.busy = False
         if self.pid != -1:
             self.pid = -1
-            if os.getpid() == self._owner_pid:
-                hang_up(self.connection, socket.SHUT_RDWR)
+            hang_up(self.connection, socket.SHUT_RDWR)  # unless this is a fork, where it has been closed
             self.connection.close()
             if self.answers is not None:
                 self.answers.close()
@@ -316,7 +313,7 @@ class Crew:
             )
         arguments = (self._inner_threads, self._spin_s)
         if self._start_method != "forkserver":
-            return Helper.start(self._start_method, run_template, *arguments, name="infbench-template")
+            return Helper.start_template(self._start_method, *arguments)
         try:
             return launcher.launch(_modules_of(self._estimator), *arguments)
         except (EOFError, ConnectionError) as gone:

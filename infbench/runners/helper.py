@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from infbench.runners.messages import hang_up, private_pipe
+from infbench.runners.template import run_template
+
+TEMPLATE_NAME = "infbench-template"
 
 
 class Helper:
@@ -35,19 +37,17 @@ class Helper:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.pid: int | None = None
-        self._owner_pid = os.getpid()
         self._process: BaseProcess | None = None
 
     @classmethod
-    def start(cls, start_method: str, serve: Callable[..., None], *arguments: Any, name: str) -> Helper:
-        """Start one with multiprocessing.
+    def start_template(cls, start_method: str, *arguments: Any) -> Helper:
+        """Start a template with multiprocessing.
 
         Parameters
         ----------
         start_method : {"spawn", "fork"}
-        serve : callable
-            What runs in it, with its connection to the caller and the `arguments`.
-        name : str
+        *arguments
+            Of `run_template`, after the connection.
 
         Returns
         -------
@@ -62,7 +62,7 @@ class Helper:
         if start_method == "fork":
             theirs = Connection(os.dup(theirs.fileno()))  # which is for a fork to keep
         process: BaseProcess = multiprocessing.get_context(start_method).Process(  # type: ignore[attr-defined]
-            target=serve, args=(theirs, *arguments), name=name, daemon=True
+            target=run_template, args=(theirs, *arguments), name=TEMPLATE_NAME, daemon=True
         )
         helper = cls(ours)
         helper._process = process
@@ -78,10 +78,10 @@ class Helper:
     def end(self, grace_s: float) -> None:
         """Close the connection, on which the process ends, and kill it where it does not do so within `grace_s`.
 
-        It is at its end then, or gone. In a fork of the caller nothing ends, and only copies go.
+        It is at its end then, or gone. In a fork of the caller, where the connection has been closed, nothing happens.
         """
         try:
-            if os.getpid() == self._owner_pid and not self.connection.closed:
+            if not self.connection.closed:
                 hang_up(self.connection, socket.SHUT_WR)
                 if not self._ends_within(grace_s) and self.pid is not None:
                     with suppress(ProcessLookupError):

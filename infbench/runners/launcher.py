@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from infbench.runners.helper import Helper
+from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes, private_pipe, receive, send
 from infbench.runners.signals import ctrl_c_waits
 from infbench.runners.template import flush_streams, run_template
@@ -67,7 +67,7 @@ class Launcher:
             Where the system starts no more processes.
         """
         modules = ["infbench.runners.worker", *filter(_is_installed, modules)]
-        preparation = spawn.get_preparation_data("infbench-template")
+        preparation = spawn.get_preparation_data(TEMPLATE_NAME)
         preparation["authkey"] = bytes(preparation["authkey"])
         order = ("launch", modules, preparation, *arguments)
         with self._lock:
@@ -173,7 +173,6 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
                 process = multiprocessing.get_context("spawn").Process(
                     target=_become_template,
                     args=(Connection(template_fd), preparation, *arguments),
-                    name="infbench-template",
                     daemon=True,
                 )
                 os._exit(process._bootstrap())  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,0 +1,37 @@
+"""Programs of their own, for what would do harm to the tests' own process, or depends on how a program begins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def start_program(folder, program, *arguments, before=()):
+    """Start a program that can import infbench and the tests, as a terminal does: in a process group of its own.
+
+    `before` is the begin of a command that ends in the one to run.
+    """
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(program))
+    return subprocess.Popen(
+        [*before, sys.executable, path, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run_program(folder, program, *, before=()):
+    """Run one, which must end well and write nothing to standard error; return what it writes."""
+    with start_program(folder, program, before=before) as caller:
+        out, errors = caller.communicate()
+    assert (caller.returncode, errors) == (0, "")
+    return out
