@@ -15,7 +15,7 @@ import pytest
 from left_behind import KINDS, Watch, watching
 
 import infbench
-from infbench.runners import process
+from infbench.runners import sharing
 
 # A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
 hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
@@ -112,5 +112,5 @@ def alarm():
 @pytest.fixture(autouse=True)
 def _workers_are_not_spared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `ProcessRunner` hand out what is too little to be worth it: most models of the tests cost next to nothing."""
-    monkeypatch.setattr(process, "_HAND_OUT_S", 0.0)
-    monkeypatch.setattr(process, "_WAKE_S", 0.0)
+    monkeypatch.setattr(sharing, "HAND_OUT_S", 0.0)
+    monkeypatch.setattr(sharing, "WAKE_S", 0.0)

@@ -131,6 +131,10 @@ class TestSignals:
         )
 
 
+def threads_of_blas():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 class TestThreads:
     @pytest.mark.parametrize("name", ["process", "auto", "futures", "threads"])
     def test_closing_waits_for_a_call(self, name):
@@ -179,24 +183,58 @@ class TestThreads:
         runner.close()
 
     def test_the_limit_of_blas_ends_with_the_last_that_needs_it(self):
-        def n_threads():
-            return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
-
         with threadpool_limits(limits=2, user_api="blas"):
-            if n_threads() != {2}:
+            if threads_of_blas() != {2}:
                 pytest.fail(f"the libraries take no limit: {threadpool_info()}")
             first, second = InnerThreads(1), InnerThreads(1)
             one, other = first.limited(), second.limited()
             one.__enter__()
             other.__enter__()
-            assert n_threads() == {1}
+            assert threads_of_blas() == {1}
             one.__exit__(None, None, None)
-            assert n_threads() == {1}
+            assert threads_of_blas() == {1}
             late = InnerThreads(1)  # it sees the other's limit, which is not what there is without it
             other.__exit__(None, None, None)
-            assert n_threads() == {2}
+            assert threads_of_blas() == {2}
             with late.limited():
-                assert n_threads() == {1}
+                assert threads_of_blas() == {1}
+
+    def test_the_limit_of_blas_holds_in_any_thread(self):
+        """The libraries' own limits are for the first thread that sets one, and the others are ignored."""
+        if len(os.sched_getaffinity(0)) < 2:
+            pytest.skip("the libraries take one thread by themselves")
+        inner = InnerThreads(1)
+        before, seen = threads_of_blas(), []
+        is_in, leaves, has_left, may_end = (threading.Event() for _ in range(4))
+
+        def first():
+            with inner.limited():
+                is_in.set()
+                leaves.wait()
+            has_left.set()
+            may_end.wait()  # a thread that has ended holds nothing
+
+        def second():
+            is_in.wait()
+            with inner.limited():
+                leaves.set()
+                has_left.wait()
+                seen.append(threads_of_blas())
+            seen.append(threads_of_blas())
+
+        threads = [threading.Thread(target=target) for target in (first, second)]
+        with inner.limited():
+            seen.append(threads_of_blas())
+        for thread in threads:
+            thread.start()
+        threads[1].join()
+        with threadpool_limits(limits=1, user_api="blas"):  # of somebody else, while both threads have been there
+            seen.append(threads_of_blas())
+        may_end.set()
+        threads[0].join()
+        assert max(before) > 1
+        assert seen == [{1}, {1}, before, {1}]
+        assert threads_of_blas() == before
 
     def test_hold_wherever_they_are_entered(self):
         """What was true of the thread that prepared them need not be of the one that computes, nor later."""

@@ -37,12 +37,12 @@ from programs import start_program
 
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
-from infbench.runners import make_runner, process
+from infbench.runners import make_runner, process, sharing
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import WorkerTraceback
 
 HERE = Path(__file__).parent
-HAND_OUT_S = process._HAND_OUT_S  # as it is outside of tests
+HAND_OUT_S = sharing.HAND_OUT_S  # as it is outside of tests
 START_METHODS = ["forkserver", "spawn", "fork"]
 ROWS = np.arange(1_000.0).reshape(500, 2)
 MARKED = ROWS.copy()
@@ -253,7 +253,7 @@ class TestUse:
                 os.sched_setaffinity(0, cpus)
 
     def test_caller_computes_alone_what_is_not_worth_handing_out(self, monkeypatch):
-        monkeypatch.setattr(process, "_HAND_OUT_S", 5e-3)
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 5e-3)
         with infbench.ProcessRunner(TellsProcess(), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=250)  # nobody knows the cost before
             # Whatever else the machine does, it does not take all of these calls so long.
@@ -266,7 +266,7 @@ class TestUse:
         [pytest.param(ROWS, 250, 50, id="batches"), pytest.param(ROWS[:2], 1, 250, id="rows")],
     )
     def test_more_than_the_last_call_had_is_handed_out(self, monkeypatch, last, last_batch_size, batch_size):
-        monkeypatch.setattr(process, "_HAND_OUT_S", 2e-3)
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 4e-3)
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
 
             def is_shared():  # unless the worker is so late that the caller takes over all of it
@@ -276,20 +276,31 @@ class TestUse:
             assert any(is_shared() for _ in range(20))
 
     def test_caller_computes_alone_what_takes_longer_to_read(self, monkeypatch):
-        monkeypatch.setattr(process, "_HAND_OUT_S", HAND_OUT_S)
-        monkeypatch.setattr(process, "READ_S_PER_BYTE", 1.0)
+        monkeypatch.setattr(sharing, "HAND_OUT_S", HAND_OUT_S)
+        monkeypatch.setattr(sharing, "READ_S_PER_BYTE", 1.0)
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=50)
             assert {*runner.predict(ROWS, batch_size=50)} == {os.getpid()}
 
     def test_caller_computes_more_alone_while_workers_sleep(self, monkeypatch):
-        monkeypatch.setattr(process, "_WAKE_S", 1.0)
+        monkeypatch.setattr(sharing, "WAKE_S", 1.0)
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=50)
             time.sleep(2 * process._SPIN_S)
             assert {*runner.predict(ROWS, batch_size=50)} == {os.getpid()}
             # They are awake for the next call, unless this process is interrupted before it.
             assert any(len({*runner.predict(ROWS, batch_size=50)}) == 2 for _ in range(20))
+
+    def test_caller_computes_alone_what_has_taken_longer_when_it_was_shared(self, monkeypatch):
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 5e-4)  # close to what another process would save with half of it
+        with infbench.ProcessRunner(SlowElsewhere(1e-3, 0.05), n_processes=2) as runner:
+            shared, share = [], runner._run_shared
+            runner._run_shared = lambda *call: shared.append(call) or share(*call)
+            for n_calls in (40, 40):
+                shared.clear()
+                for _ in range(n_calls):
+                    np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+            assert len(shared) < n_calls / 2
 
     def test_collected_runner_ends_its_workers(self, nothing_left_behind):
         runner = infbench.ProcessRunner(Rows(), n_processes=2).start()

@@ -21,7 +21,8 @@ import infbench
 from infbench.errors import InvalidParameterError
 from infbench.runners import caller_memory, joint_copy, rows
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
-from infbench.runners.messages import Place, estimator_to_bytes
+from infbench.runners.layout import estimator_to_bytes
+from infbench.runners.messages import Place
 
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
 WIDE = np.zeros((100_000, 20))

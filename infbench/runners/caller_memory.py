@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from infbench.runners.messages import Place, extent, is_packed
+from infbench.runners.layout import extent, is_packed
+from infbench.runners.messages import Place
 
 Buffer = Any  # an ndarray or a memoryview
 

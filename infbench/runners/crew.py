@@ -19,22 +19,12 @@ from infbench.runners.ambient import Ambient
 from infbench.runners.base import parameters_of
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
+from infbench.runners.connections import hang_up, private_pipe, receive, receive_bytes, send, wake
 from infbench.runners.helper import Helper
 from infbench.runners.launcher import launcher
+from infbench.runners.layout import estimator_to_bytes
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
-from infbench.runners.messages import (
-    Done,
-    News,
-    Share,
-    estimator_to_bytes,
-    exception_from_bytes,
-    hang_up,
-    private_pipe,
-    receive,
-    receive_bytes,
-    send,
-    wake,
-)
+from infbench.runners.messages import Done, News, Share, exception_from_bytes
 
 _EXIT_TIMEOUT_S = 2.0
 _DIED = (

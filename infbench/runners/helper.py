@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from infbench.runners.messages import hang_up, private_pipe
+from infbench.runners.connections import hang_up, private_pipe
 from infbench.runners.template import run_template
 
 TEMPLATE_NAME = "infbench-template"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,7 @@ class InnerThreads:
             from threadpoolctl import ThreadpoolController
 
             controller = ThreadpoolController()
-            self._blas, self._openmp = (controller.select(user_api=name) for name in ("blas", "openmp"))
+            self._blas, self._openmp = (controller.select(user_api=name).lib_controllers for name in ("blas", "openmp"))
 
     @contextmanager
     def limited(self) -> Iterator[None]:
@@ -46,14 +46,17 @@ class InnerThreads:
             return
         import joblib
 
-        with ExitStack() as limits:
-            if not _of_blas.is_needless(self._blas, self._n_threads):
-                limits.enter_context(_of_blas.held(self._blas, self._n_threads))
-            if not _have(self._openmp, self._n_threads):
-                limits.enter_context(self._openmp.limit(limits=self._n_threads))
-            if self._n_threads == 1:
-                limits.enter_context(joblib.parallel_backend("sequential"))
-            yield
+        holds_blas = _of_blas.take(self._blas, self._n_threads)
+        try:
+            openmp_before = _limit(self._openmp, self._n_threads)
+            try:
+                with joblib.parallel_backend("sequential") if self._n_threads == 1 else nullcontext():
+                    yield
+            finally:
+                _put_back(self._openmp, openmp_before)
+        finally:
+            if holds_blas:
+                _of_blas.let_go()
 
 
 class _Shared:
@@ -62,30 +65,58 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.n_inside = 0
-        self._limit: Any = None
 
-    def is_needless(self, libraries: Any, n_threads: int) -> bool:
-        """Tell whether the libraries have that number of threads without any limit of this."""
-        with self.lock:
-            return self.n_inside == 0 and _have(libraries, n_threads)
-
-    @contextmanager
-    def held(self, libraries: Any, n_threads: int) -> Iterator[None]:
+    def take(self, libraries: Sequence[Any], n_threads: int) -> bool:
+        """Tell whether there is a limit now, to be let go of; none is needed where nothing would change."""
         with self.lock:
             if self.n_inside == 0:
-                self._limit = libraries.limit(limits=n_threads)
+                self._libraries, self._before = libraries, _limit(libraries, n_threads)
+                if not self._before:
+                    return False
             self.n_inside += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.n_inside -= 1
-                if self.n_inside == 0:
-                    self._limit.restore_original_limits()
+            return True
+
+    def let_go(self) -> None:
+        """Put the numbers of threads back, if nobody else needs the limit."""
+        with self.lock:
+            self.n_inside -= 1
+            if self.n_inside == 0:
+                _put_back(self._libraries, self._before)
 
 
-def _have(libraries: Any, n_threads: int) -> bool:
-    return all(library.get_num_threads() == n_threads for library in libraries.lib_controllers)
+def _limit(libraries: Sequence[Any], n_threads: int) -> list[int]:
+    """Set the threads of libraries; return what they had, nothing if all had that number already.
+
+    This is what `threadpoolctl.threadpool_limits` does, in less time.
+    """
+    before = [library.get_num_threads() for library in libraries]
+    if all(n_before == n_threads for n_before in before):
+        return []
+    _release_control(libraries)
+    for library in libraries:
+        library.set_num_threads(n_threads)
+    return before
+
+
+def _put_back(libraries: Sequence[Any], before: list[int]) -> None:
+    if before:
+        _release_control(libraries)
+        for library, n_threads in zip(libraries, before, strict=True):
+            library.set_num_threads(n_threads)
+        _release_control(libraries)
+
+
+def _release_control(libraries: Sequence[Any]) -> None:
+    """Let any thread set the threads of OpenBLAS.
+
+    From version 3.8 on, threadpoolctl lets one thread only, and ignores the others: the first that did, until it ends
+    or, where it did so in a ``with`` block, until that ends. So it is called before, for this thread, and after, for
+    the others.
+    """
+    for library in libraries:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+            return  # they all share it
 
 
 _of_blas = _Shared()

@@ -23,8 +23,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from infbench.runners.connections import private_pipe, receive, send
 from infbench.runners.helper import TEMPLATE_NAME, Helper
-from infbench.runners.messages import exception_from_bytes, exception_to_bytes, private_pipe, receive, send
+from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits
 from infbench.runners.template import flush_streams, run_template
 

@@ -33,17 +33,9 @@ The end of a connection ends who serves there.
 
 from __future__ import annotations
 
-import io
-import multiprocessing
-import os
 import pickle
-import socket
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakSet
 
 from infbench.errors import WorkerError
 
@@ -51,12 +43,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from infbench.runners.buffers import SharedBuffer
-
-_MOST_GAPS = 100
-"""An array that takes up so many times its own size is pickled without what lies between its values."""
-
-ARRAY_KINDS = "biufc"
-"""Kinds of dtype whose values lie in the array itself, so that another process can read them."""
 
 
 class Place(NamedTuple):
@@ -161,205 +147,6 @@ class WorkerTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n\n{self.args[0]}"
-
-
-def extent(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
-    """Return where the first element is in the smallest memory that holds an array, and that memory's size, in bytes.
-
-    Parameters
-    ----------
-    shape, strides : sequence of int
-        The strides in bytes; any may be negative.
-    itemsize : int
-
-    Returns
-    -------
-    (int, int)
-
-    Examples
-    --------
-    >>> extent((3, 2), (-16, 8), 8)
-    (32, 48)
-    """
-    steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
-    before = -sum(step for step in steps if step < 0)
-    return before, before + sum(step for step in steps if step > 0) + itemsize
-
-
-def is_packed(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
-    """Tell whether the rows of an array lie one after the other without gaps, and the values of a row too.
-
-    Parameters
-    ----------
-    shape, strides : sequence of int
-        Of two dimensions; the strides in bytes.
-    itemsize : int
-
-    Returns
-    -------
-    bool
-    """
-    return tuple(strides) == (shape[1] * itemsize, itemsize)
-
-
-def copy_with_strides(
-    array: np.ndarray[Any, Any],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-    """Copy an array so that it lies in memory as it did: another order can change a last bit.
-
-    Parameters
-    ----------
-    array : ndarray
-
-    Returns
-    -------
-    copy : ndarray
-        With the shape, the dtype and the strides of the array.
-    memory : ndarray of uint8
-        What the copy lies in, zero between its values.
-    before : int
-        Where its first element is in that memory, in bytes.
-    """
-    import numpy as np
-
-    before, n_bytes = extent(array.shape, array.strides, array.itemsize)
-    memory = np.zeros(n_bytes, np.uint8)
-    copy: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
-    copy[...] = array
-    return copy, memory, before
-
-
-def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
-    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
-    X.flags.writeable = False
-    try:
-        return call(X)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        return call(copy_with_strides(X)[0])
-
-
-def send(connection: Connection, message: Any) -> None:
-    """Send a message. `Connection.send` would make a new pickler class each time, which costs more than the sending."""
-    connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-
-
-def private_pipe() -> tuple[Connection, Connection]:
-    """Return the two ends of a connection, of which a fork of this process closes its copies.
-
-    With one, a fork that lives on would keep the other side from noticing that an end is closed, or its process dead.
-    """
-    ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
-    _private.update(ends)
-    return ends
-
-
-_private: WeakSet[Connection] = WeakSet()
-
-
-def _close_private() -> None:
-    for end in _private:
-        with suppress(OSError):
-            end.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_private)
-
-
-def hang_up(connection: Connection, how: int) -> None:
-    """Close a connection for the other side, whoever else has a copy of this one.
-
-    Parameters
-    ----------
-    connection : Connection
-    how : int
-        ``socket.SHUT_RDWR``; or ``socket.SHUT_WR``, where it is read until the other side closes it too.
-    """
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
-        ours.shutdown(how)
-
-
-def wake(connection: Connection) -> None:
-    """Send the empty message."""
-    connection.send_bytes(b"")
-
-
-def receive_any(connection: Connection) -> bytes:
-    """Receive the next message, as it was sent.
-
-    Raises
-    ------
-    EOFError, ConnectionError
-        Where the other side is gone.
-    """
-    try:
-        return connection.recv_bytes()
-    except OSError as error:
-        if type(error) is OSError and error.errno is None:  # how multiprocessing says that it ended in a message
-            raise EOFError(*error.args) from error
-        raise
-
-
-def receive_bytes(connection: Connection) -> bytes:
-    """Receive the next message that is not empty, as it was sent.
-
-    Raises
-    ------
-    EOFError, ConnectionError
-        Where the other side is gone.
-    """
-    while not (message := receive_any(connection)):
-        pass
-    return message
-
-
-def receive(connection: Connection) -> Any:
-    """Receive the next message that is not empty.
-
-    Raises
-    ------
-    EOFError, ConnectionError
-        Where the other side is gone.
-    """
-    return pickle.loads(receive_bytes(connection))
-
-
-def estimator_to_bytes(estimator: Any) -> bytes:
-    """Pickle an estimator so that its arrays lie in memory as they did: another order can change a last bit.
-
-    Parameters
-    ----------
-    estimator : object
-
-    Returns
-    -------
-    bytes
-        For `pickle.loads`.
-
-    Raises
-    ------
-    Exception
-        Whatever its parts raise when they are pickled.
-    """
-    file = io.BytesIO()
-    _LayoutPickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
-    return file.getvalue()
-
-
-class _LayoutPickler(pickle.Pickler):
-    """Keeps the strides of arrays that are contiguous in no order, as the `coef_` of a `LinearRegression` may be."""
-
-    def reducer_override(self, part: Any) -> Any:
-        import numpy as np
-
-        if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
-            return NotImplemented
-        if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
-            return NotImplemented
-        _, memory, before = copy_with_strides(part)
-        return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)
 
 
 def exception_to_bytes(error: BaseException) -> bytes:

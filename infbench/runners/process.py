@@ -22,12 +22,14 @@ from infbench.runners.ambient import ambient
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.call import Call, Held, plan_shares
-from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
+from infbench.runners.connections import receive_any
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
+from infbench.runners.layout import call_without_changing, is_packed
 from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import News, Share, call_without_changing, is_packed, receive_any
+from infbench.runners.messages import News, Share
 from infbench.runners.rows import SharedRows, is_shareable
+from infbench.runners.sharing import Sharing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,12 +48,6 @@ _SPIN_S = 200e-6
 takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
 succession never sleep, and to look for a message never costs much more than to have slept."""
 
-_HAND_OUT_S, _WAKE_S = 90e-6, 400e-6
-"""What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
-batches of a model that only waits, two processes were slower than one where half of the batches took 85 us, equal at 95
-to 110, and faster at 125 (and who computes them alone takes 10 us more than the serial runner); after a pause slower at
-330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
-
 
 class ProcessRunner(Runner):
     """Shares the batches out among processes that were started once and hold the estimator.
@@ -59,7 +55,7 @@ class ProcessRunner(Runner):
     Rows and answers of numbers are never pickled: workers read the rows from the caller's memory, batch by batch, and
     their answers lie in shared memory. The caller computes too: the first batches are its own, and when it has finished
     them it takes over half of what the slowest worker has not begun, until nothing is left. So it never waits for a
-    worker that is late. It computes alone what, going by the last call, takes less time than it costs to hand out.
+    worker that is late. It computes alone what, going by the calls before, takes less time so.
 
     Parameters
     ----------
@@ -152,7 +148,7 @@ class ProcessRunner(Runner):
         self._release = weakref.finalize(self, _release, self._crew, self._rows)
         self._torn = False
         self._ended_s = -math.inf  # when the last call did
-        self._costs_s: dict[str, tuple[float, float]] = {}  # of a batch and of a row, when the method was last called
+        self._sharing = Sharing(self.n_processes)
         self._patience_ms = None if self.timeout is None else min(self.timeout / 10, _MOST_PATIENCE_S) * 1_000
         self._watch()
 
@@ -172,10 +168,16 @@ class ProcessRunner(Runner):
         self._by_fd = {worker.connection.fileno(): worker for worker in self._crew.workers}
 
     def _run(self, method: str, batches: Batches) -> Any:
+        began_s = time.perf_counter()
         try:
-            if self._is_too_little(method, batches):
-                return self._run_alone(method, batches)
-            return self._run_shared(method, batches)
+            if self.takes_over:
+                shared = self._sharing.pays(method, batches, asleep=began_s - self._ended_s > self._spin_s)
+            else:
+                shared = min(len(batches), self.n_processes) > 1
+            answer = self._run_shared(method, batches) if shared else self._run_alone(method, batches)
+            if self.takes_over:
+                self._sharing.note_call(time.perf_counter() - began_s)
+            return answer
         finally:
             self._rows.let_go()
             self._ended_s = time.perf_counter()
@@ -185,7 +187,7 @@ class ProcessRunner(Runner):
         with self._inner_threads.limited():
             began_s = time.perf_counter()
             answers = [compute(batch) for batch in batches]
-            self._note_costs(method, batches, len(batches), time.perf_counter() - began_s)
+            self._sharing.note_costs(method, batches, len(batches), time.perf_counter() - began_s)
         return join(answers)
 
     def _run_shared(self, method: str, batches: Batches) -> Any:
@@ -196,7 +198,7 @@ class ProcessRunner(Runner):
                 began_s = time.perf_counter()
                 self._compute(call, 0, call.n_own)
                 if not call.errors:
-                    self._note_costs(method, batches, call.n_own, time.perf_counter() - began_s)
+                    self._sharing.note_costs(method, batches, call.n_own, time.perf_counter() - began_s)
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
@@ -213,30 +215,6 @@ class ProcessRunner(Runner):
                     worker.desk.words[LIMIT] = 0
             raise
         return call.answer()
-
-    def _note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
-        """Keep what the caller took for the first batches."""
-        self._costs_s[method] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
-
-    def _is_too_little(self, method: str, batches: Batches) -> bool:
-        """Tell whether to share the batches out costs more time than it saves, going by the last call.
-
-        It would save the time of those that are given away, if a worker had nothing to read. As it has, it takes longer
-        for a batch than the caller, who takes some of them over, and so less is saved.
-        """
-        shares = plan_shares(len(batches), self.n_processes)
-        if not shares:
-            return True
-        if not self.takes_over or method not in self._costs_s:
-            return False
-        n_given_away = len(batches) - shares[0][0]
-        batch_s, row_s = self._costs_s[method]
-        batch_s = max(batch_s, row_s * batches.batch_size)
-        n_bytes = getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
-        read_s = READ_S + READ_S_PER_BYTE * n_bytes
-        saved_s: float = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
-        asleep = time.perf_counter() - self._ended_s > self._spin_s
-        return saved_s < _HAND_OUT_S + (_WAKE_S if asleep else 0.0)
 
     def _idle_workers(self, call: Call) -> list[WorkerHandle]:
         """Return the workers that can take a share now.
@@ -287,8 +265,7 @@ class ProcessRunner(Runner):
         X, batch_size = call.batches.X, call.batches.batch_size
         if not self._spin_s or len(call.batches) != 1 + n_workers:
             return False
-        _, row_s = self._costs_s.get(call.method, (0.0, 0.0))
-        pays = joint_copy.pays(batch_size * X.strides[0], batch_size * row_s)
+        pays = joint_copy.pays(batch_size * X.strides[0], batch_size * self._sharing.row_s(call.method))
         return pays and is_packed(X.shape, X.strides, X.itemsize)
 
     def _send(self, held: Held) -> None:

@@ -28,7 +28,8 @@ from infbench.runners import joint_copy
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import OwnMemory, address_of
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.messages import ARRAY_KINDS, News, Place, Share, extent
+from infbench.runners.layout import ARRAY_KINDS, extent
+from infbench.runners.messages import News, Place, Share
 
 
 def is_shareable(X: Any) -> bool:

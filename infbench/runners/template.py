@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from infbench.runners.messages import exception_to_bytes, receive, send
+from infbench.runners.connections import receive, send
+from infbench.runners.messages import exception_to_bytes
 
 if TYPE_CHECKING:
     from infbench.runners.worker import Worker

@@ -18,19 +18,11 @@ from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import join, take
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
+from infbench.runners.connections import receive, receive_bytes, send, wake
 from infbench.runners.joint_copy import JointReader
+from infbench.runners.layout import ARRAY_KINDS, call_without_changing
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
-from infbench.runners.messages import (
-    ARRAY_KINDS,
-    Done,
-    Share,
-    call_without_changing,
-    exception_to_bytes,
-    receive,
-    receive_bytes,
-    send,
-    wake,
-)
+from infbench.runners.messages import Done, Share, exception_to_bytes
 
 
 class Worker:

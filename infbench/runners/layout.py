@@ -1,0 +1,130 @@
+"""How arrays lie in memory: kept wherever one is copied, as another order can change a last bit of the answer."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_GAPS = 100
+"""An array that takes up so many times its own size is pickled without what lies between its values."""
+
+ARRAY_KINDS = "biufc"
+"""Kinds of dtype whose values lie in the array itself, so that another process can read them."""
+
+
+def extent(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> tuple[int, int]:
+    """Return where the first element is in the smallest memory that holds an array, and that memory's size, in bytes.
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+        The strides in bytes; any may be negative.
+    itemsize : int
+
+    Returns
+    -------
+    (int, int)
+
+    Examples
+    --------
+    >>> extent((3, 2), (-16, 8), 8)
+    (32, 48)
+    """
+    steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    before = -sum(step for step in steps if step < 0)
+    return before, before + sum(step for step in steps if step > 0) + itemsize
+
+
+def is_packed(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
+    """Tell whether the rows of an array lie one after the other without gaps, and the values of a row too.
+
+    Parameters
+    ----------
+    shape, strides : sequence of int
+        Of two dimensions; the strides in bytes.
+    itemsize : int
+
+    Returns
+    -------
+    bool
+    """
+    return tuple(strides) == (shape[1] * itemsize, itemsize)
+
+
+def copy_with_strides(
+    array: np.ndarray[Any, Any],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Copy an array so that it lies in memory as it did: another order can change a last bit.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    copy : ndarray
+        With the shape, the dtype and the strides of the array.
+    memory : ndarray of uint8
+        What the copy lies in, zero between its values.
+    before : int
+        Where its first element is in that memory, in bytes.
+    """
+    import numpy as np
+
+    before, n_bytes = extent(array.shape, array.strides, array.itemsize)
+    memory = np.zeros(n_bytes, np.uint8)
+    copy: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
+    copy[...] = array
+    return copy, memory, before
+
+
+def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
+    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
+    X.flags.writeable = False
+    try:
+        return call(X)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        return call(copy_with_strides(X)[0])
+
+
+def estimator_to_bytes(estimator: Any) -> bytes:
+    """Pickle an estimator so that its arrays lie in memory as they did: another order can change a last bit.
+
+    Parameters
+    ----------
+    estimator : object
+
+    Returns
+    -------
+    bytes
+        For `pickle.loads`.
+
+    Raises
+    ------
+    Exception
+        Whatever its parts raise when they are pickled.
+    """
+    file = io.BytesIO()
+    _LayoutPickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
+    return file.getvalue()
+
+
+class _LayoutPickler(pickle.Pickler):
+    """Keeps the strides of arrays that are contiguous in no order, as the `coef_` of a `LinearRegression` may be."""
+
+    def reducer_override(self, part: Any) -> Any:
+        import numpy as np
+
+        if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
+            return NotImplemented
+        if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
+            return NotImplemented
+        _, memory, before = copy_with_strides(part)
+        return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)

@@ -1,0 +1,138 @@
+"""Whether it pays to share a call out, going by the calls before it."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+from infbench.runners.batches import Batches
+from infbench.runners.call import plan_shares
+from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
+
+HAND_OUT_S, WAKE_S = 90e-6, 400e-6
+"""What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
+batches of a model that only waits, two processes were slower than one where half of the batches took 85 us, equal at 95
+to 110, and faster at 125 (and who computes them alone takes 10 us more than the serial runner); after a pause slower at
+330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
+
+_CLOSE = 0.5, 4.0
+"""What saves less than so many times what it costs, or more, is clear. What lies between is tried: with busy neighbours
+it costs more than twice as much, and a worker that computes beside the caller may make it slower."""
+
+_TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
+"""Each way is tried in so many calls, of which the last ones count, as the first ones find workers asleep. The faster
+one is kept to for so many calls; then the other one is tried again, as the machine may have changed."""
+
+_MOST_KINDS = 1_000
+"""Of calls are kept; rows may come in any number."""
+
+
+class Trial:
+    """Finds which of two ways takes less time: by trying both, again and again.
+
+    Parameters
+    ----------
+    way : bool
+        To try first.
+
+    Attributes
+    ----------
+    way : bool
+        For the next call.
+
+    Examples
+    --------
+    >>> trial, ways = Trial(way=True), []
+    >>> for _ in range(424):
+    ...     ways.append(trial.way)
+    ...     trial.note(2.0 if trial.way else 1.0)
+    >>> ways == [True] * 8 + [False] * 408 + [True] * 8
+    True
+    """
+
+    def __init__(self, *, way: bool) -> None:
+        self.way = way
+        self._n_calls = self._n_left = _TRIED
+        self._last_s: deque[float] = deque(maxlen=_COUNTED)
+        self._typical_s: dict[bool, float] = {}
+
+    def note(self, seconds: float) -> None:
+        """Keep what a call took that went this way."""
+        self._last_s.append(seconds)
+        self._n_left -= 1
+        if self._n_left > 0:
+            return
+        self._typical_s[self.way] = median(self._last_s)
+        self._last_s.clear()
+        if self._n_calls == _KEPT_TO or len(self._typical_s) == 1:
+            self.way, self._n_calls = not self.way, _TRIED
+        else:
+            self.way, self._n_calls = min(self._typical_s, key=self._typical_s.__getitem__), _KEPT_TO
+        self._n_left = self._n_calls
+
+
+class Sharing:
+    """Decides which calls of a `ProcessRunner` are shared out.
+
+    Parameters
+    ----------
+    n_processes : int
+        How many compute, the caller included.
+    """
+
+    def __init__(self, n_processes: int) -> None:
+        self._n_processes = n_processes
+        self._costs_s: dict[str, tuple[float, float]] = {}  # of a batch and of a row, when the method was last called
+        self._trials: dict[tuple[str, int, int, bool], Trial] = {}
+        self._trial: Trial | None = None  # of the call that is being made
+
+    def pays(self, method: str, batches: Batches, *, asleep: bool) -> bool:
+        """Tell whether to share a call out takes less time than to compute it alone.
+
+        It would save the time of the batches that are given away, if a worker had nothing to read. As it has, it takes
+        longer for a batch than the caller, who takes some of them over, and so less is saved. Where that is close to
+        what it costs, both are tried.
+
+        Parameters
+        ----------
+        method : str
+        batches : Batches
+        asleep : bool
+            Whether the workers are.
+        """
+        self._trial = None
+        shares = plan_shares(len(batches), self._n_processes)
+        if not shares:
+            return False
+        if method not in self._costs_s:
+            return True
+        n_given_away = len(batches) - shares[0][0]
+        batch_s, row_s = self._costs_s[method]
+        batch_s = max(batch_s, row_s * batches.batch_size)
+        n_bytes = getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
+        read_s = READ_S + READ_S_PER_BYTE * n_bytes
+        saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+        cost_s = HAND_OUT_S + WAKE_S * asleep
+        seems_to_pay = saved_s > cost_s
+        if not _CLOSE[0] * cost_s < saved_s < _CLOSE[1] * cost_s:
+            return seems_to_pay
+        kind = method, len(batches), batches.batch_size, asleep
+        if kind not in self._trials:
+            if len(self._trials) == _MOST_KINDS:
+                self._trials.clear()
+            self._trials[kind] = Trial(way=seems_to_pay)
+        self._trial = self._trials[kind]
+        return self._trial.way
+
+    def row_s(self, method: str) -> float:
+        """Return the seconds that the caller took for a row when the method was last called, 0 if it never was."""
+        return self._costs_s.get(method, (0.0, 0.0))[1]
+
+    def note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
+        """Keep what the caller took for the first batches."""
+        self._costs_s[method] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
+
+    def note_call(self, seconds: float) -> None:
+        """Keep what the whole call took, the last one that was asked about."""
+        if self._trial is not None:
+            self._trial.note(seconds)
