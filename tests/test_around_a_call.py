@@ -201,10 +201,8 @@ class TestThreads:
 
     def test_the_limit_of_blas_holds_in_any_thread(self):
         """The libraries' own limits are for the first thread that sets one, and the others are ignored."""
-        if len(os.sched_getaffinity(0)) < 2:
-            pytest.skip("the libraries take one thread by themselves")
         inner = InnerThreads(1)
-        before, seen = threads_of_blas(), []
+        seen = []
         is_in, leaves, has_left, may_end = (threading.Event() for _ in range(4))
 
         def first():
@@ -223,18 +221,21 @@ class TestThreads:
             seen.append(threads_of_blas())
 
         threads = [threading.Thread(target=target) for target in (first, second)]
-        with inner.limited():
+        of_this_thread = threadpool_limits(limits=2, user_api="blas")
+        try:
+            if threads_of_blas() != {2}:
+                pytest.fail(f"the libraries take no limit: {threadpool_info()}")
+            for thread in threads:
+                thread.start()
+            threads[1].join()
+            with threadpool_limits(limits=1, user_api="blas"):  # of somebody else, after both threads
+                seen.append(threads_of_blas())
             seen.append(threads_of_blas())
-        for thread in threads:
-            thread.start()
-        threads[1].join()
-        with threadpool_limits(limits=1, user_api="blas"):  # of somebody else, while both threads have been there
-            seen.append(threads_of_blas())
-        may_end.set()
+        finally:
+            may_end.set()
+            of_this_thread.restore_original_limits()
         threads[0].join()
-        assert max(before) > 1
-        assert seen == [{1}, {1}, before, {1}]
-        assert threads_of_blas() == before
+        assert seen == [{1}, {2}, {1}, {2}]
 
     def test_hold_wherever_they_are_entered(self):
         """What was true of the thread that prepared them need not be of the one that computes, nor later."""

@@ -284,6 +284,7 @@ class TestUse:
 
     def test_caller_computes_more_alone_while_workers_sleep(self, monkeypatch):
         monkeypatch.setattr(sharing, "WAKE_S", 1.0)
+        monkeypatch.setattr(process, "usable_cpus", lambda: 2)  # or they sleep whenever there is nothing to do
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=50)
             time.sleep(2 * process._SPIN_S)
@@ -292,8 +293,10 @@ class TestUse:
             assert any(len({*runner.predict(ROWS, batch_size=50)}) == 2 for _ in range(20))
 
     def test_caller_computes_alone_what_has_taken_longer_when_it_was_shared(self, monkeypatch):
-        monkeypatch.setattr(sharing, "HAND_OUT_S", 5e-4)  # close to what another process would save with half of it
-        with infbench.ProcessRunner(SlowElsewhere(1e-3, 0.05), n_processes=2) as runner:
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 2.5e-3)  # close to what another process would save with half of it
+        monkeypatch.setattr(process, "_SPIN_S", 0.1)  # a call that is so late is no other kind of call
+        monkeypatch.setattr(process, "usable_cpus", lambda: 2)
+        with infbench.ProcessRunner(SlowElsewhere(5e-3, 0.1), n_processes=2) as runner:
             shared, share = [], runner._run_shared
             runner._run_shared = lambda *call: shared.append(call) or share(*call)
             for n_calls in (40, 40):

@@ -21,19 +21,23 @@ def _costs(monkeypatch):
     monkeypatch.setattr(sharing, "READ_S_PER_BYTE", 0.0)
 
 
-def batches_of(n_batches):
-    return Batches(np.zeros((2 * n_batches, 1)), 2 * n_batches, 2)
+def batches_of(n_batches, n_features=1):
+    return Batches(np.zeros((2 * n_batches, n_features)), 2 * n_batches, 2)
 
 
 def sharing_that_saves(seconds):
     """Return one that knows that another process would save so much of ten batches."""
     made = Sharing(n_processes=2)
-    made.note_costs("predict", batches_of(N_BATCHES), 1, seconds / 5)
+    note_saving(made, seconds)
     return made
 
 
-def pays(made, *, asleep=False):
-    return made.pays("predict", batches_of(N_BATCHES), asleep=asleep)
+def note_saving(made, seconds):
+    made.note_costs("predict", batches_of(N_BATCHES), 1, seconds / 5)
+
+
+def pays(made, *, asleep=False, batches=None):
+    return made.pays("predict", batches or batches_of(N_BATCHES), asleep=asleep)
 
 
 class TestSharing:
@@ -42,7 +46,14 @@ class TestSharing:
 
     @pytest.mark.parametrize(("n_batches", "n_processes"), [(1, 2), (10, 1)])
     def test_never_what_cannot_be(self, n_batches, n_processes):
-        assert not Sharing(n_processes).pays("predict", batches_of(n_batches), asleep=False)
+        for takes_over in (True, False):
+            assert not Sharing(n_processes).pays("predict", batches_of(n_batches), asleep=False, takes_over=takes_over)
+
+    def test_all_that_can_be_where_nobody_takes_over(self):
+        made = sharing_that_saves(0.1 * COST_S)
+        assert made.pays("predict", batches_of(N_BATCHES), asleep=True, takes_over=False)
+        made.note_call(1.0)  # which tells nothing
+        assert not pays(made)
 
     @pytest.mark.parametrize(("saved_s", "expected"), [(0.4 * COST_S, False), (5 * COST_S, True)])
     def test_what_is_clear_is_not_tried(self, saved_s, expected):
@@ -50,6 +61,13 @@ class TestSharing:
         for _ in range(100):
             assert pays(made) is expected
             made.note_call(1.0 if expected else 0.0)  # whatever that says
+
+    @pytest.mark.parametrize(("saved_s", "expected"), [(0.8 * (COST_S + WAKE_S), False), (2 * WAKE_S, True)])
+    def test_nothing_is_tried_after_a_pause(self, saved_s, expected):
+        made = sharing_that_saves(saved_s)
+        for _ in range(100):
+            assert pays(made, asleep=True) is expected
+            made.note_call(1.0 if expected else 0.0)
 
     @pytest.mark.parametrize("saved_s", [0.7 * COST_S, 2 * COST_S])
     @pytest.mark.parametrize("faster", [True, False])
@@ -62,34 +80,42 @@ class TestSharing:
         assert ways[:16] == [saved_s > COST_S] * 8 + [saved_s < COST_S] * 8
         assert set(ways[16:]) == {faster}
 
-    def test_calls_after_a_pause_are_of_another_kind(self):
-        made = sharing_that_saves(3 * COST_S)
-        ways = {asleep: [] for asleep in (True, False)}
-        for _ in range(50):
-            for asleep, taken in ways.items():
-                taken.append(pays(made, asleep=asleep))
-                made.note_call(1.0 if taken[-1] is not asleep else 1.1)
-        assert (ways[True][-1], ways[False][-1]) == (False, True)
-
-    def test_a_call_that_was_clear_tells_nothing_of_those_that_are_close(self):
+    def test_what_was_tried_is_not_forgotten_for_one_call_that_took_longer(self):
         made = sharing_that_saves(2 * COST_S)
-        for _ in range(8):
-            assert pays(made)
-            made.note_call(1.0)
-        assert not pays(made)  # the other way is tried
-        made.note_costs("predict", batches_of(N_BATCHES), 1, 1.0)
-        for _ in range(8):
-            assert pays(made)
-            made.note_call(1.0)
-        made.note_costs("predict", batches_of(N_BATCHES), 1, 2 * COST_S / 5)
-        assert not pays(made)  # it still is
+        for _ in range(16):
+            made.note_call(1.1 if pays(made) else 1.0)
+        for saved_s in (100 * COST_S, 0.0):
+            note_saving(made, saved_s)
+            assert not pays(made)
+
+    def test_rows_of_other_sizes_are_tried_by_themselves(self):
+        made = sharing_that_saves(2 * COST_S)
+        kinds = [batches_of(N_BATCHES), batches_of(N_BATCHES, 3), Batches(np.zeros((19, 1)), 19, 2)]
+        made.note_costs("predict", kinds[1], 1, 2 * COST_S / 5)
+        ways = [[] for _ in kinds]
+        for _ in range(20):
+            for kind, batches in enumerate(kinds):
+                ways[kind].append(pays(made, batches=batches))
+                made.note_call(1.0 if ways[kind][-1] == (kind != 1) else 1.1)
+        assert [taken[-1] for taken in ways] == [True, False, True]
+
+    def test_what_rows_of_other_bytes_cost_is_another_thing(self):
+        made = sharing_that_saves(0.1 * COST_S)
+        assert pays(made, batches=batches_of(N_BATCHES, 3))  # nobody knows
+        made.note_costs("predict", batches_of(N_BATCHES, 3), 1, 1.0)
+        assert not pays(made)
+        assert made.row_s("predict", batches_of(1, 3)) == 0.5
+        assert made.row_s("predict", batches_of(1, 4)) == 0.0
 
     def test_keeps_no_more_kinds_than_it_may(self, monkeypatch):
         monkeypatch.setattr(sharing, "_MOST_KINDS", 3)
-        made = sharing_that_saves(COST_S)
-        for n_batches in range(8, 14):
-            made.pays("predict", batches_of(n_batches), asleep=False)
+        made = Sharing(n_processes=2)
+        for n_features in range(1, 8):
+            batches = batches_of(N_BATCHES, n_features)
+            made.note_costs("predict", batches, 1, 2 * COST_S / 5)
+            pays(made, batches=batches)
             assert 1 <= len(made._trials) <= 3
+            assert 1 <= len(made._costs_s) <= 3
 
 
 class TestTrial:
@@ -115,5 +141,6 @@ class TestTrial:
         """They find workers asleep, or what the other way has left in the caches."""
         trial = Trial(way=True)
         for call in range(16):
-            trial.note(9.0 if call % 8 < 3 and trial.way else 1.0 if trial.way else 2.0)
+            slow = call in {0, 1, 2, 4, 6}
+            trial.note(9.0 if slow else 1.0 if trial.way else 2.0)
         assert trial.way is True

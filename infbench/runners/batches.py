@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from infbench.errors import InvalidParameterError
+from infbench.runners.layout import copy_with_strides
 
 
 def check_rows(X: Any, estimator: Any) -> int:
@@ -61,6 +62,17 @@ def untouchable(X: Any) -> Any:
         view.flags.writeable = False
         return view
     return X.copy() if hasattr(X, "copy") else X
+
+
+def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
+    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
+    X.flags.writeable = False
+    try:
+        return call(X)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        return call(copy_with_strides(X)[0])
 
 
 def take(X: Any, start: int, stop: int) -> Any:

@@ -172,6 +172,11 @@ class _Tasks:
         self.start = start
         self.stop = stop
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows. A runner takes it that trees cost the same that are given as many."""
+        return self.X.nbytes
+
     def __len__(self) -> int:
         return self.stop - self.start
 

@@ -23,11 +23,12 @@ class InnerThreads:
 
     Notes
     -----
-    Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 20 us,
+    Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 25 us,
     or a few where all of them have that number of threads already, as they do under ``OMP_NUM_THREADS=1``.
 
-    OpenMP's limits hold for the calling thread. BLAS has one for the whole process: it is set by the first that enters
-    `limited`, of all instances in all threads, and put back by the last that leaves.
+    Limits of OpenMP hold for the calling thread, and so do those of MKL and of an OpenBLAS that is built on OpenMP.
+    Other BLAS libraries have one for the whole process: it is set by the first that enters `limited`, of all instances
+    in all threads, and put back by the last that leaves. A limit that is set elsewhere meanwhile is lost.
     """
 
     def __init__(self, n_threads: int | None) -> None:
@@ -35,8 +36,9 @@ class InnerThreads:
         if n_threads is not None:
             from threadpoolctl import ThreadpoolController
 
-            controller = ThreadpoolController()
-            self._blas, self._openmp = (controller.select(user_api=name).lib_controllers for name in ("blas", "openmp"))
+            libraries = ThreadpoolController().lib_controllers
+            self._of_thread = [library for library in libraries if _is_limited_by_thread(library)]
+            self._of_process = [library for library in libraries if library not in self._of_thread]
 
     @contextmanager
     def limited(self) -> Iterator[None]:
@@ -46,17 +48,23 @@ class InnerThreads:
             return
         import joblib
 
-        holds_blas = _of_blas.take(self._blas, self._n_threads)
+        held = _of_process.take(self._of_process, self._n_threads)
         try:
-            openmp_before = _limit(self._openmp, self._n_threads)
+            before = _threads_to_put_back(self._of_thread, self._n_threads)
             try:
+                _set_threads(self._of_thread, [self._n_threads] * len(before))
                 with joblib.parallel_backend("sequential") if self._n_threads == 1 else nullcontext():
                     yield
             finally:
-                _put_back(self._openmp, openmp_before)
+                _set_threads(self._of_thread, before)
         finally:
-            if holds_blas:
-                _of_blas.let_go()
+            if held:
+                _of_process.let_go()
+
+
+def _is_limited_by_thread(library: Any) -> bool:
+    is_on_openmp = library.internal_api == "openblas" and library.threading_layer == "openmp"
+    return bool(is_on_openmp or library.internal_api == "mkl" or library.user_api == "openmp")
 
 
 class _Shared:
@@ -65,14 +73,23 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.n_inside = 0
+        self._libraries: Sequence[Any] = ()
+        self._before: list[int] = []
 
     def take(self, libraries: Sequence[Any], n_threads: int) -> bool:
         """Tell whether there is a limit now, to be let go of; none is needed where nothing would change."""
         with self.lock:
             if self.n_inside == 0:
-                self._libraries, self._before = libraries, _limit(libraries, n_threads)
-                if not self._before:
+                before = _threads_to_put_back(libraries, n_threads)
+                if not before:
                     return False
+                self._libraries, self._before = libraries, before
+                _release_control(libraries)
+                try:
+                    _set_threads(libraries, [n_threads] * len(before))
+                except BaseException:  # of a signal handler
+                    _set_threads(libraries, before)
+                    raise
             self.n_inside += 1
             return True
 
@@ -81,37 +98,32 @@ class _Shared:
         with self.lock:
             self.n_inside -= 1
             if self.n_inside == 0:
-                _put_back(self._libraries, self._before)
+                _release_control(self._libraries)
+                _set_threads(self._libraries, self._before)
+                _release_control(self._libraries)
 
 
-def _limit(libraries: Sequence[Any], n_threads: int) -> list[int]:
-    """Set the threads of libraries; return what they had, nothing if all had that number already.
-
-    This is what `threadpoolctl.threadpool_limits` does, in less time.
-    """
+def _threads_to_put_back(libraries: Sequence[Any], n_threads: int) -> list[int]:
+    """Return how many threads each of the libraries has now, nothing where all have that number already."""
     before = [library.get_num_threads() for library in libraries]
-    if all(n_before == n_threads for n_before in before):
-        return []
-    _release_control(libraries)
-    for library in libraries:
+    return [] if all(n_before == n_threads for n_before in before) else before
+
+
+def _set_threads(libraries: Sequence[Any], numbers: Sequence[int]) -> None:
+    """Set the threads of each library, or of none where there are no numbers.
+
+    `threadpoolctl.threadpool_limits` does the same, but takes twice as long, as it asks each for all that it is.
+    """
+    for library, n_threads in zip(libraries, numbers, strict=False):
         library.set_num_threads(n_threads)
-    return before
-
-
-def _put_back(libraries: Sequence[Any], before: list[int]) -> None:
-    if before:
-        _release_control(libraries)
-        for library, n_threads in zip(libraries, before, strict=True):
-            library.set_num_threads(n_threads)
-        _release_control(libraries)
 
 
 def _release_control(libraries: Sequence[Any]) -> None:
     """Let any thread set the threads of OpenBLAS.
 
     From version 3.8 on, threadpoolctl lets one thread only, and ignores the others: the first that did, until it ends
-    or, where it did so in a ``with`` block, until that ends. So it is called before, for this thread, and after, for
-    the others.
+    or, where it did so in a ``with`` block, until that ends. So this is called before, for the calling thread, and once
+    the limit is gone, for the others.
     """
     for library in libraries:
         if hasattr(library, "clear_controlling_thread"):
@@ -119,7 +131,7 @@ def _release_control(libraries: Sequence[Any]) -> None:
             return  # they all share it
 
 
-_of_blas = _Shared()
+_of_process = _Shared()
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,17 +81,6 @@ def copy_with_strides(
     copy: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, memory, before, array.strides)
     copy[...] = array
     return copy, memory, before
-
-
-def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
-    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
-    X.flags.writeable = False
-    try:
-        return call(X)
-    except ValueError as error:
-        if "read-only" not in str(error):
-            raise
-        return call(copy_with_strides(X)[0])
 
 
 def estimator_to_bytes(estimator: Any) -> bytes:

@@ -20,12 +20,12 @@ from infbench.machine import usable_cpus
 from infbench.runners import joint_copy
 from infbench.runners.ambient import ambient
 from infbench.runners.base import Runner
-from infbench.runners.batches import Batches, join, packed
+from infbench.runners.batches import Batches, call_without_changing, join, packed
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.connections import receive_any
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
-from infbench.runners.layout import call_without_changing, is_packed
+from infbench.runners.layout import is_packed
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import News, Share
 from infbench.runners.rows import SharedRows, is_shareable
@@ -170,13 +170,10 @@ class ProcessRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         began_s = time.perf_counter()
         try:
-            if self.takes_over:
-                shared = self._sharing.pays(method, batches, asleep=began_s - self._ended_s > self._spin_s)
-            else:
-                shared = min(len(batches), self.n_processes) > 1
+            asleep = began_s - self._ended_s > self._spin_s
+            shared = self._sharing.pays(method, batches, asleep=asleep, takes_over=self.takes_over)
             answer = self._run_shared(method, batches) if shared else self._run_alone(method, batches)
-            if self.takes_over:
-                self._sharing.note_call(time.perf_counter() - began_s)
+            self._sharing.note_call(time.perf_counter() - began_s)
             return answer
         finally:
             self._rows.let_go()
@@ -265,7 +262,7 @@ class ProcessRunner(Runner):
         X, batch_size = call.batches.X, call.batches.batch_size
         if not self._spin_s or len(call.batches) != 1 + n_workers:
             return False
-        pays = joint_copy.pays(batch_size * X.strides[0], batch_size * self._sharing.row_s(call.method))
+        pays = joint_copy.pays(batch_size * X.strides[0], batch_size * self._sharing.row_s(call.method, call.batches))
         return pays and is_packed(X.shape, X.strides, X.itemsize)
 
     def _send(self, held: Held) -> None:

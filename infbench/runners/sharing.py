@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median
+from typing import Any, NamedTuple
 
 from infbench.runners.batches import Batches
 from infbench.runners.call import plan_shares
@@ -16,12 +17,14 @@ to 110, and faster at 125 (and who computes them alone takes 10 us more than the
 330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
 
 _CLOSE = 0.5, 4.0
-"""What saves less than so many times what it costs, or more, is clear. What lies between is tried: with busy neighbours
-it costs more than twice as much, and a worker that computes beside the caller may make it slower."""
+"""What saves less than the first, or more than the second, times what it costs is clear. What lies between is tried:
+with busy neighbours it costs more than twice as much, and a worker that computes beside the caller may slow it down.
+After a pause nothing is tried, as no pause is like another."""
 
 _TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
-"""Each way is tried in so many calls, of which the last ones count, as the first ones find workers asleep. The faster
-one is kept to for so many calls; then the other one is tried again, as the machine may have changed."""
+"""Each way is tried in so many calls, of which the last ones count: the first ones find workers asleep, if the caller
+has computed alone before. The faster way is kept to for so many calls; then the other one is tried again, as the
+machine may have changed."""
 
 _MOST_KINDS = 1_000
 """Of calls are kept; rows may come in any number."""
@@ -71,6 +74,13 @@ class Trial:
         self._n_left = self._n_calls
 
 
+class _Row(NamedTuple):
+    """What a row costs depends on. It has 0 bytes where nobody can tell."""
+
+    method: str
+    n_bytes: float
+
+
 class Sharing:
     """Decides which calls of a `ProcessRunner` are shared out.
 
@@ -82,57 +92,70 @@ class Sharing:
 
     def __init__(self, n_processes: int) -> None:
         self._n_processes = n_processes
-        self._costs_s: dict[str, tuple[float, float]] = {}  # of a batch and of a row, when the method was last called
-        self._trials: dict[tuple[str, int, int, bool], Trial] = {}
+        self._costs_s: dict[_Row, tuple[float, float]] = {}  # of a batch and of a row, in the last call
+        self._trials: dict[tuple[_Row, int, int], Trial] = {}
         self._trial: Trial | None = None  # of the call that is being made
 
-    def pays(self, method: str, batches: Batches, *, asleep: bool) -> bool:
+    def pays(self, method: str, batches: Batches, *, asleep: bool, takes_over: bool = True) -> bool:
         """Tell whether to share a call out takes less time than to compute it alone.
 
         It would save the time of the batches that are given away, if a worker had nothing to read. As it has, it takes
         longer for a batch than the caller, who takes some of them over, and so less is saved. Where that is close to
-        what it costs, both are tried.
+        what it costs, both ways are tried, and from then on the faster one is taken for calls of this kind.
 
         Parameters
         ----------
         method : str
         batches : Batches
         asleep : bool
-            Whether the workers are.
+            Whether it is so long since the last call that workers sleep.
+        takes_over : bool, default=True
+            False: all that can be shared out is.
         """
         self._trial = None
         shares = plan_shares(len(batches), self._n_processes)
         if not shares:
             return False
-        if method not in self._costs_s:
+        row = _row_of(method, batches)
+        if not takes_over or row not in self._costs_s:
             return True
-        n_given_away = len(batches) - shares[0][0]
-        batch_s, row_s = self._costs_s[method]
-        batch_s = max(batch_s, row_s * batches.batch_size)
-        n_bytes = getattr(batches.X, "nbytes", 0) * batches.batch_size / batches.n_samples
-        read_s = READ_S + READ_S_PER_BYTE * n_bytes
-        saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
-        cost_s = HAND_OUT_S + WAKE_S * asleep
-        seems_to_pay = saved_s > cost_s
-        if not _CLOSE[0] * cost_s < saved_s < _CLOSE[1] * cost_s:
-            return seems_to_pay
-        kind = method, len(batches), batches.batch_size, asleep
-        if kind not in self._trials:
-            if len(self._trials) == _MOST_KINDS:
-                self._trials.clear()
+        kind = row, batches.n_samples, batches.batch_size
+        if asleep or kind not in self._trials:
+            n_given_away = len(batches) - shares[0][0]
+            batch_s, row_s = self._costs_s[row]
+            batch_s = max(batch_s, row_s * batches.batch_size)
+            read_s = READ_S + READ_S_PER_BYTE * row.n_bytes * batches.batch_size
+            saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+            cost_s = HAND_OUT_S + WAKE_S * asleep
+            seems_to_pay = saved_s > cost_s
+            if asleep or not _CLOSE[0] * cost_s < saved_s < _CLOSE[1] * cost_s:
+                return seems_to_pay
+            _make_room(self._trials)
             self._trials[kind] = Trial(way=seems_to_pay)
         self._trial = self._trials[kind]
         return self._trial.way
 
-    def row_s(self, method: str) -> float:
-        """Return the seconds that the caller took for a row when the method was last called, 0 if it never was."""
-        return self._costs_s.get(method, (0.0, 0.0))[1]
+    def row_s(self, method: str, batches: Batches) -> float:
+        """Return the seconds that the caller took for such a row in the last call, 0 if there was none."""
+        return self._costs_s.get(_row_of(method, batches), (0.0, 0.0))[1]
 
     def note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
         """Keep what the caller took for the first batches."""
-        self._costs_s[method] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
+        row = _row_of(method, batches)
+        if row not in self._costs_s:
+            _make_room(self._costs_s)
+        self._costs_s[row] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
 
     def note_call(self, seconds: float) -> None:
         """Keep what the whole call took, the last one that was asked about."""
         if self._trial is not None:
             self._trial.note(seconds)
+
+
+def _row_of(method: str, batches: Batches) -> _Row:
+    return _Row(method, getattr(batches.X, "nbytes", 0) / batches.n_samples)
+
+
+def _make_room(kinds: dict[Any, Any]) -> None:
+    if len(kinds) == _MOST_KINDS:
+        kinds.clear()

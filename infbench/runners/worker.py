@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from infbench.runners.ambient import Ambient, take_on
-from infbench.runners.batches import join, take
+from infbench.runners.batches import call_without_changing, join, take
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
 from infbench.runners.connections import receive, receive_bytes, send, wake
 from infbench.runners.joint_copy import JointReader
-from infbench.runners.layout import ARRAY_KINDS, call_without_changing
+from infbench.runners.layout import ARRAY_KINDS
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import Done, Share, exception_to_bytes
 
