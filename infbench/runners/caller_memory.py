@@ -18,7 +18,8 @@ Buffer = Any  # an ndarray or a memoryview
 
 READ_S, READ_S_PER_BYTE = 10e-6, 0.2e-9
 """What a worker takes to read a batch, and for each byte that lies in no cache: 8 kB that did were measured at 9 to 12
-us, 4 MB at 0.7 to 0.8 ms: see docs/read_rows.py."""
+us, 4 MB at 0.7 to 0.8 ms. On another machine, whose memory others use too, 4 MB took 0.4 ms out of a cache and 2.5 ms
+otherwise: see docs/read_rows.py."""
 
 _SAMPLE_BYTES = 16
 _Piece = ctypes.c_size_t * 2  # struct iovec: an address and a number of bytes
