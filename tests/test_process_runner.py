@@ -266,7 +266,7 @@ class TestUse:
         [pytest.param(ROWS, 250, 50, id="batches"), pytest.param(ROWS[:2], 1, 250, id="rows")],
     )
     def test_more_than_the_last_call_had_is_handed_out(self, monkeypatch, last, last_batch_size, batch_size):
-        monkeypatch.setattr(sharing, "HAND_OUT_S", 4e-3)
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 2e-3)
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
 
             def is_shared():  # unless the worker is so late that the caller takes over all of it

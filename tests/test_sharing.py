@@ -55,7 +55,7 @@ class TestSharing:
         made.note_call(1.0)  # which tells nothing
         assert not pays(made)
 
-    @pytest.mark.parametrize(("saved_s", "expected"), [(0.4 * COST_S, False), (5 * COST_S, True)])
+    @pytest.mark.parametrize(("saved_s", "expected"), [(0.9 * COST_S, False), (5 * COST_S, True)])
     def test_what_is_clear_is_not_tried(self, saved_s, expected):
         made = sharing_that_saves(saved_s)
         for _ in range(100):
@@ -69,7 +69,7 @@ class TestSharing:
             assert pays(made, asleep=True) is expected
             made.note_call(1.0 if expected else 0.0)
 
-    @pytest.mark.parametrize("saved_s", [0.7 * COST_S, 2 * COST_S])
+    @pytest.mark.parametrize("saved_s", [1.1 * COST_S, 3.5 * COST_S])
     @pytest.mark.parametrize("faster", [True, False])
     def test_what_is_close_goes_the_way_that_took_less(self, faster, saved_s):
         made = sharing_that_saves(saved_s)
@@ -77,16 +77,15 @@ class TestSharing:
         for _ in range(200):
             ways.append(pays(made))
             made.note_call(1.0 if ways[-1] is faster else 1.1)
-        assert ways[:16] == [saved_s > COST_S] * 8 + [saved_s < COST_S] * 8
+        assert ways[:16] == [True] * 8 + [False] * 8
         assert set(ways[16:]) == {faster}
 
     def test_what_was_tried_is_not_forgotten_for_one_call_that_took_longer(self):
         made = sharing_that_saves(2 * COST_S)
         for _ in range(16):
             made.note_call(1.1 if pays(made) else 1.0)
-        for saved_s in (100 * COST_S, 0.0):
-            note_saving(made, saved_s)
-            assert not pays(made)
+        note_saving(made, 100 * COST_S)
+        assert not pays(made)
 
     def test_rows_of_other_sizes_are_tried_by_themselves(self):
         made = sharing_that_saves(2 * COST_S)
@@ -120,7 +119,7 @@ class TestSharing:
 
 class TestTrial:
     def test_changes_its_way_when_the_other_has_become_faster(self):
-        trial = Trial(way=True)
+        trial = Trial()
         takes_s = {True: 1.0, False: 2.0}
         for _ in range(300):
             trial.note(takes_s[trial.way])
@@ -131,7 +130,7 @@ class TestTrial:
         assert trial.way is False
 
     def test_forgives_calls_that_were_interrupted(self):
-        trial = Trial(way=True)
+        trial = Trial()
         for call in range(16):
             interrupted = trial.way and call in {3, 7}
             trial.note(9.0 if interrupted else 1.0 if trial.way else 2.0)
@@ -139,7 +138,7 @@ class TestTrial:
 
     def test_does_not_count_the_first_calls_of_a_try(self):
         """They find workers asleep, or what the other way has left in the caches."""
-        trial = Trial(way=True)
+        trial = Trial()
         for call in range(16):
             slow = call in {0, 1, 2, 4, 6}
             trial.note(9.0 if slow else 1.0 if trial.way else 2.0)

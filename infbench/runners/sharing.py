@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from infbench.runners.batches import Batches
 from infbench.runners.call import plan_shares
@@ -16,10 +16,10 @@ batches of a model that only waits, two processes were slower than one where hal
 to 110, and faster at 125 (and who computes them alone takes 10 us more than the serial runner); after a pause slower at
 330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
 
-_CLOSE = 0.5, 4.0
-"""What saves less than the first, or more than the second, times what it costs is clear. What lies between is tried:
-with busy neighbours it costs more than twice as much, and a worker that computes beside the caller may slow it down.
-After a pause nothing is tried, as no pause is like another."""
+_CLEARLY = 4.0
+"""What saves more than so many times what it costs is shared out, what saves less than it costs is not. What lies
+between is tried, as with busy neighbours it costs more than twice as much, and a worker that computes beside the caller
+may slow it down. After a pause nothing is tried, as no pause is like another."""
 
 _TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
 """Each way is tried in so many calls, of which the last ones count: the first ones find workers asleep, if the caller
@@ -33,11 +33,6 @@ _MOST_KINDS = 1_000
 class Trial:
     """Finds which of two ways takes less time: by trying both, again and again.
 
-    Parameters
-    ----------
-    way : bool
-        To try first.
-
     Attributes
     ----------
     way : bool
@@ -45,7 +40,7 @@ class Trial:
 
     Examples
     --------
-    >>> trial, ways = Trial(way=True), []
+    >>> trial, ways = Trial(), []
     >>> for _ in range(424):
     ...     ways.append(trial.way)
     ...     trial.note(2.0 if trial.way else 1.0)
@@ -53,8 +48,8 @@ class Trial:
     True
     """
 
-    def __init__(self, *, way: bool) -> None:
-        self.way = way
+    def __init__(self) -> None:
+        self.way = True
         self._n_calls = self._n_left = _TRIED
         self._last_s: deque[float] = deque(maxlen=_COUNTED)
         self._typical_s: dict[bool, float] = {}
@@ -74,11 +69,8 @@ class Trial:
         self._n_left = self._n_calls
 
 
-class _Row(NamedTuple):
-    """What a row costs depends on. It has 0 bytes where nobody can tell."""
-
-    method: str
-    n_bytes: float
+_Row = tuple[str, float]
+"""What a row costs depends on: the method, and the bytes that it has, 0 where nobody can tell."""
 
 
 class Sharing:
@@ -119,19 +111,20 @@ class Sharing:
         row = _row_of(method, batches)
         if not takes_over or row not in self._costs_s:
             return True
+        n_given_away = len(batches) - shares[0][0]
+        batch_s, row_s = self._costs_s[row]
+        batch_s = max(batch_s, row_s * batches.batch_size)
+        read_s = READ_S + READ_S_PER_BYTE * row[1] * batches.batch_size
+        saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+        cost_s = HAND_OUT_S + WAKE_S * asleep
+        if asleep or saved_s <= cost_s:
+            return saved_s > cost_s
         kind = row, batches.n_samples, batches.batch_size
-        if asleep or kind not in self._trials:
-            n_given_away = len(batches) - shares[0][0]
-            batch_s, row_s = self._costs_s[row]
-            batch_s = max(batch_s, row_s * batches.batch_size)
-            read_s = READ_S + READ_S_PER_BYTE * row.n_bytes * batches.batch_size
-            saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
-            cost_s = HAND_OUT_S + WAKE_S * asleep
-            seems_to_pay = saved_s > cost_s
-            if asleep or not _CLOSE[0] * cost_s < saved_s < _CLOSE[1] * cost_s:
-                return seems_to_pay
+        if kind not in self._trials:
+            if saved_s > _CLEARLY * cost_s:
+                return True
             _make_room(self._trials)
-            self._trials[kind] = Trial(way=seems_to_pay)
+            self._trials[kind] = Trial()
         self._trial = self._trials[kind]
         return self._trial.way
 
@@ -153,7 +146,7 @@ class Sharing:
 
 
 def _row_of(method: str, batches: Batches) -> _Row:
-    return _Row(method, getattr(batches.X, "nbytes", 0) / batches.n_samples)
+    return method, getattr(batches.X, "nbytes", 0) / batches.n_samples
 
 
 def _make_room(kinds: dict[Any, Any]) -> None:
