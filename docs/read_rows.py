@@ -2,8 +2,8 @@
 
     python docs/read_rows.py
 
-Batches of several sizes that lie next to each other in 200 MB, so that large ones lie in no cache when they are read;
-and one that is read again and again. In brackets the quartiles.
+Batches of several sizes: 50 that begin 4 MB apart, and so lie in no cache when they are read, and one that is read
+again and again. In brackets the quartiles.
 """
 
 from __future__ import annotations

@@ -270,6 +270,12 @@ def run_lines(folder, lines):
 
         ROWS = np.arange(1_000.0).reshape(500, 2)
 
+        def use_one_of_its_own():
+            with infbench.ProcessRunner(Rows(), n_processes=2) as own:
+                assert own.start_method == "forkserver"
+                own.takes_over = False
+                assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+
         def main():
     """
     body = textwrap.indent(textwrap.dedent(lines).strip(), "    ")
@@ -326,10 +332,7 @@ class TestForks:
                 pids = [runner._crew.template.pid, runner._crew.workers[0].pid]
                 pid = os.fork()
                 if pid == 0:
-                    with infbench.ProcessRunner(Rows(), n_processes=2) as own:
-                        assert own.start_method == "forkserver"
-                        own.takes_over = False
-                        assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                    use_one_of_its_own()
                     sys.exit(0)  # through all that is done at an exit
                 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
                 runner.takes_over = False
@@ -345,10 +348,7 @@ class TestForks:
             """
             pid = os.fork()
             if pid == 0:
-                with infbench.ProcessRunner(Rows(), n_processes=2) as own:
-                    assert own.start_method == "forkserver"
-                    own.takes_over = False
-                    assert (own.predict(ROWS, batch_size=10) == ROWS[:, 0]).all()
+                use_one_of_its_own()
                 sys.exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             """,

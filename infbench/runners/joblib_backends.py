@@ -139,7 +139,7 @@ class ThreadingRunner(_JoblibRunner):
             return getattr(self.estimator, method)(batch)
 
     def _run(self, method: str, batches: Batches) -> Any:
-        # Most of BLAS have one limit for the whole process: held here, it is not set and put back between batches.
+        # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
             return super()._run(method, batches)
 

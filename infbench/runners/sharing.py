@@ -61,7 +61,6 @@ class Trial:
         if self._n_left > 0:
             return
         self._typical_s[self.way] = median(self._last_s)
-        self._last_s.clear()
         if self._n_calls == _KEPT_TO or len(self._typical_s) == 1:
             self.way, self._n_calls = not self.way, _TRIED
         else:

@@ -45,7 +45,7 @@ class ThreadsRunner(Runner):
             with self._inner_threads.limited():
                 return call(batch)
 
-        # Most of BLAS have one limit for the whole process: held here, it is not set and put back between batches.
+        # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
             futures = [self._pool.submit(compute, batch) for batch in batches]
             try:
