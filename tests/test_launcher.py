@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -29,8 +30,8 @@ class Alarm(Exception):
     """What a handler of a signal raises."""
 
 
-def started_runner():
-    runner = infbench.ProcessRunner(Rows(), n_processes=2).start()
+def started_runner(start_method=None):
+    runner = infbench.ProcessRunner(Rows(), n_processes=2, start_method=start_method).start()
     runner.takes_over = False
     return runner
 
@@ -189,31 +190,36 @@ def test_threads_may_start_runners_at_once():
         runner.close()
 
 
-def test_a_fork_in_the_middle_of_a_start_keeps_no_template():
+@pytest.mark.parametrize("start_method", ["forkserver", "fork"])
+def test_a_fork_in_the_middle_of_a_start_keeps_no_template(start_method):
     """Forks by other threads, as those of a pool that replaces its workers."""
     forks, is_over = [], threading.Event()
 
     def fork_on():
-        while not is_over.wait(0.003) and len(forks) < 100:
+        while not is_over.wait(0.001) and len(forks) < 300:
             pid = os.fork()
             if pid == 0:
                 time.sleep(60)
                 os._exit(0)
             forks.append(pid)
 
+    others, ours = sockets(os.getpid()), set()
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that many fall between two steps of a start
     thread = threading.Thread(target=fork_on)
     thread.start()
-    ours = set()
     try:
         for _ in range(5):
-            with started_runner() as runner:
+            with started_runner(start_method) as runner:
                 for pid in (runner._crew.template.pid, runner._crew.workers[0].pid):
-                    ours |= sockets(pid)
+                    ours |= sockets(pid) - others
     finally:
         is_over.set()
         thread.join()
+        sys.setswitchinterval(switch_s)
     try:
         assert forks
+        assert ours
         assert not ours & set().union(*map(sockets, forks))
     finally:
         for pid in forks:

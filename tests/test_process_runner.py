@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -503,3 +504,14 @@ def test_timeout_may_be_endless():
     with infbench.ProcessRunner(Slow(0.02), n_processes=2, timeout=float("inf")) as runner:
         runner.takes_over = False
         check_answer(runner, "predict", ROWS[:40], 10)
+
+
+def test_a_default_timeout_of_sockets_is_for_those_of_the_program(start_method):
+    socket.setdefaulttimeout(0.01)
+    try:
+        with infbench.ProcessRunner(Slow(0.05), n_processes=2, start_method=start_method) as runner:
+            runner.takes_over = False
+            for _ in range(2):
+                check_answer(runner, "predict", ROWS[:40], 10)
+    finally:
+        socket.setdefaulttimeout(None)

@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import pickle
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 from weakref import WeakSet
@@ -17,22 +20,48 @@ def private_pipe() -> tuple[Connection, Connection]:
 
     With one, a fork that lives on would keep the other side from noticing that an end is closed, or its process dead.
     """
-    ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
-    _private.update(ends)
+    with _forks_wait:
+        ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
+        _private.update(ends)
     return ends
 
 
-_private: WeakSet[Connection] = WeakSet()
+@contextmanager
+def kept_by_forks(end: Connection) -> Iterator[None]:
+    """Return a context manager; forks that the calling thread makes inside it keep this end of a private pipe."""
+    _thread.keeps = end
+    try:
+        yield
+    finally:
+        _thread.keeps = None
 
 
-def _close_private() -> None:
-    for end in _private:
-        with suppress(OSError):
-            end.close()
+def _socket_of(connection: Connection) -> socket.socket:
+    """Return a copy, as private, for what a Connection cannot do. The caller closes it."""
+    with _forks_wait:
+        copy = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+        _private.add(copy)
+    copy.setblocking(True)  # where a program has set a default timeout, both would not block now
+    return copy
+
+
+_private: WeakSet[Connection | socket.socket] = WeakSet()
+_forks_wait = threading.RLock()  # held by a fork, and from the making of what is private to its noting
+_thread = threading.local()
+
+
+def _become_fork() -> None:
+    keeps = getattr(_thread, "keeps", None)
+    for ours in _private:
+        if ours is not keeps:
+            with suppress(OSError):
+                ours.close()
+    _private.clear()
+    _forks_wait.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_private)
+    os.register_at_fork(before=_forks_wait.acquire, after_in_parent=_forks_wait.release, after_in_child=_become_fork)
 
 
 def send(connection: Connection, message: Any) -> None:
@@ -85,6 +114,24 @@ def receive(connection: Connection) -> Any:
     return pickle.loads(receive_bytes(connection))
 
 
+def send_fd(connection: Connection, fd: int) -> None:
+    """Send a descriptor, which stays the caller's to close."""
+    with _socket_of(connection) as ours:
+        reduction.sendfds(ours, [fd])
+
+
+def receive_fd(connection: Connection) -> int:
+    """Receive a descriptor. The caller closes it.
+
+    Raises
+    ------
+    EOFError, ConnectionError
+        Where the other side is gone.
+    """
+    with _socket_of(connection) as ours:
+        return reduction.recvfds(ours, 1)[0]
+
+
 def hang_up(connection: Connection, how: int) -> None:
     """Close a connection for the other side, whoever else has a copy of this one.
 
@@ -94,5 +141,5 @@ def hang_up(connection: Connection, how: int) -> None:
     how : int
         ``socket.SHUT_RDWR``; or ``socket.SHUT_WR``, where it is read until the other side closes it too.
     """
-    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
+    with suppress(OSError), _socket_of(connection) as ours:
         ours.shutdown(how)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 from weakref import WeakSet
@@ -19,7 +18,7 @@ from infbench.runners.ambient import Ambient
 from infbench.runners.base import parameters_of
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
-from infbench.runners.connections import hang_up, private_pipe, receive, receive_bytes, send, wake
+from infbench.runners.connections import hang_up, private_pipe, receive, receive_bytes, receive_fd, send, send_fd, wake
 from infbench.runners.helper import Helper
 from infbench.runners.launcher import launcher
 from infbench.runners.layout import estimator_to_bytes
@@ -87,7 +86,7 @@ class WorkerHandle:
         for message, fd in news:
             send(self.connection, message)
             if fd is not None:
-                reduction.send_handle(self.connection, fd, self.pid)
+                send_fd(self.connection, fd)
         if pickled is not None:
             self.connection.send_bytes(pickled)
 
@@ -108,7 +107,7 @@ class WorkerHandle:
             _, n_bytes = receive(self.connection)
             if self.answers is not None:
                 self.answers.close()
-            self.answers = SharedBuffer(reduction.recv_handle(self.connection), n_bytes)
+            self.answers = SharedBuffer(receive_fd(self.connection), n_bytes)
         if done.shape:
             assert self.answers is not None  # a worker sends it with the first answer that lies in it
             answers = self.answers.array(done.shape, done.dtype)
@@ -316,9 +315,9 @@ class Crew:
         how_to_read = None if memory is None else (memory.pid, memory.sample_address)
         try:
             send(template.connection, ("load", self._control.n_bytes, how_to_read))
-            reduction.send_handle(template.connection, self._control.fd, template.pid)
+            send_fd(template.connection, self._control.fd)
             if memory is not None:
-                reduction.send_handle(template.connection, memory.fd, template.pid)
+                send_fd(template.connection, memory.fd)
             template.connection.send_bytes(pickled)
             answer = receive(template.connection)
         except (EOFError, OSError) as gone:
@@ -332,7 +331,7 @@ class Crew:
         worker.desk.clear()
         try:
             send(template.connection, ("fork", worker.index))
-            reduction.send_handle(template.connection, theirs.fileno(), template.pid)
+            send_fd(template.connection, theirs.fileno())
             worker.connect(ours, receive(template.connection))
         except BaseException:
             ours.close()

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from infbench.runners.connections import hang_up, private_pipe
+from infbench.runners.connections import hang_up, kept_by_forks, private_pipe
 from infbench.runners.template import run_template
 
 TEMPLATE_NAME = "infbench-template"
@@ -59,15 +59,14 @@ class Helper:
             Where the system starts no process.
         """
         ours, theirs = private_pipe()
-        if start_method == "fork":
-            theirs = Connection(os.dup(theirs.fileno()))  # which is for a fork to keep
         process: BaseProcess = multiprocessing.get_context(start_method).Process(  # type: ignore[attr-defined]
             target=run_template, args=(theirs, *arguments), name=TEMPLATE_NAME, daemon=True
         )
         helper = cls(ours)
         helper._process = process
         try:
-            process.start()
+            with kept_by_forks(theirs):
+                process.start()
         finally:
             theirs.close()
             # No child that a program should find among its own, or that a fork would end at its exit.

@@ -18,12 +18,12 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from multiprocessing import reduction, resource_tracker, spawn, util
+from multiprocessing import resource_tracker, spawn, util
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from infbench.runners.connections import private_pipe, receive, send
+from infbench.runners.connections import private_pipe, receive, receive_fd, send, send_fd
 from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits
@@ -110,7 +110,7 @@ class Launcher:
         try:
             with theirs:
                 send(launcher.connection, order)
-                reduction.send_handle(launcher.connection, theirs.fileno(), launcher.pid)
+                send_fd(launcher.connection, theirs.fileno())
             answer = receive(launcher.connection)
         except BaseException:
             ours.close()
@@ -162,7 +162,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
         while True:
             _reap()
             _, modules, preparation, *arguments = receive(connection)
-            template_fd = reduction.recv_handle(connection)
+            template_fd = receive_fd(connection)
             _load(modules, preparation["sys_path"])
             answer: int | bytes
             try:

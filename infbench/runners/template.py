@@ -20,12 +20,11 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from infbench.runners.connections import receive, send
+from infbench.runners.connections import receive, receive_fd, send
 from infbench.runners.messages import exception_to_bytes
 
 if TYPE_CHECKING:
@@ -62,8 +61,8 @@ def run_template(connection: Connection, inner_threads: int | None, spin_s: floa
 
 def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s: float, pids: set[int]) -> None:
     _, control_bytes, how_to_read = receive(connection)
-    control_fd = reduction.recv_handle(connection)
-    memory_fd = reduction.recv_handle(connection) if how_to_read else None
+    control_fd = receive_fd(connection)
+    memory_fd = receive_fd(connection) if how_to_read else None
     try:
         estimator = _load(connection.recv_bytes(), inner_threads)
     except BaseException as error:
@@ -85,7 +84,7 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
         while True:
             message = receive(connection)
             if message[0] == "fork":
-                socket_fd = reduction.recv_handle(connection)
+                socket_fd = receive_fd(connection)
                 pid = os.fork()
                 if pid == 0:
                     connection.close()

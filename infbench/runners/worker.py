@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import time
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,7 +16,7 @@ from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import call_without_changing, join, take
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
-from infbench.runners.connections import receive, receive_bytes, send, wake
+from infbench.runners.connections import receive, receive_bytes, receive_fd, send, send_fd, wake
 from infbench.runners.joint_copy import JointReader
 from infbench.runners.layout import ARRAY_KINDS
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
@@ -95,7 +93,7 @@ class Worker:
         about, *rest = receive(self._connection)
         if about == "rows":
             key, n_bytes = rest
-            self._mapped[key] = SharedBuffer(reduction.recv_handle(self._connection), n_bytes)
+            self._mapped[key] = SharedBuffer(receive_fd(self._connection), n_bytes)
         elif about == "forget":
             self._mapped.pop(*rest).close()
         else:
@@ -152,7 +150,7 @@ class Worker:
         if done.is_new:
             assert self._answers is not None  # it is what is new
             send(self._connection, ("answers", self._answers.n_bytes))
-            reduction.send_handle(self._connection, self._answers.fd, os.getppid())
+            send_fd(self._connection, self._answers.fd)
             self._known_answers = self._answers
         if bulk is not None:
             self._connection.send_bytes(bulk)
