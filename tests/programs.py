@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+
+import psutil
 
 HERE = Path(__file__).parent
 
@@ -29,9 +32,24 @@ def start_program(folder, program, *arguments, before=()):
     )
 
 
-def run_program(folder, program, *, before=()):
+def run_program(folder, program, *arguments, before=()):
     """Run one, which must end well and write nothing to standard error; return what it writes."""
-    with start_program(folder, program, before=before) as caller:
+    with start_program(folder, program, *arguments, before=before) as caller:
         out, errors = caller.communicate()
     assert (caller.returncode, errors) == (0, "")
     return out
+
+
+def wait_until_gone(pids, within_s):
+    """Wait for the end of processes, which may stay zombies where nobody asks how they ended."""
+    deadline_s = time.monotonic() + within_s
+    while any(map(_is_there, pids)):
+        assert time.monotonic() < deadline_s, f"still there: {pids}"
+        time.sleep(0.02)
+
+
+def _is_there(pid):
+    try:
+        return psutil.Process(pid).status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from contracts import check_answer
 from estimators import Rows
-from programs import run_program, start_program
+from programs import run_program, start_program, wait_until_gone
 
 import infbench
 from infbench.errors import WorkerStartError
@@ -142,6 +142,62 @@ def test_memory_of_the_program_outlives_a_template_that_opened_it(tmp_path):
             memory.unlink()
     """
     assert run_program(tmp_path, program) == ""
+
+
+@pytest.mark.parametrize("around", ["fork", "spawn", "loky"])
+def test_a_runner_starts_in_a_worker_of_another_library_and_ends_with_it(tmp_path, around):
+    """Those of `multiprocessing.Pool` are daemonic, which may not have children of multiprocessing."""
+    program = """
+        import multiprocessing, sys
+        import joblib
+        import numpy as np
+        import psutil
+        import infbench
+        from infbench.errors import RunnerError
+        from estimators import Rows
+
+        def work(n_rows):
+            rows = np.arange(2.0 * n_rows).reshape(n_rows, 2)
+            runner = infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver").start()
+            runner.takes_over = False
+            assert (runner.predict(rows, batch_size=1) == rows[:, 0]).all()
+            kept.append(runner)
+            try:
+                infbench.ProcessRunner(Rows(), n_processes=2, start_method="spawn").start()
+            except RunnerError as error:
+                return [child.pid for child in psutil.Process().children(recursive=True)], str(error)
+
+        kept = []
+
+        if __name__ == "__main__":
+            if sys.argv[1] == "loky":
+                (pids, error), = joblib.Parallel(n_jobs=2)([joblib.delayed(work)(4)])
+                joblib.externals.loky.get_reusable_executor().shutdown(kill_workers=True)
+            else:
+                with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:  # which it ends by a signal
+                    pids, error = pool.apply(work, (4,))
+            print(error, *pids, sep="\\n")
+    """
+    error, *pids = run_program(tmp_path, program, around).splitlines()
+    assert error.endswith("can start only with start_method='forkserver', got 'spawn'")
+    assert len(pids) >= 3  # the launcher, the template and the worker
+    wait_until_gone([int(pid) for pid in pids], within_s=10)
+
+
+def test_the_start_method_of_multiprocessing_stays_for_the_program_to_set(tmp_path):
+    program = """
+        import multiprocessing
+        import numpy as np
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            with infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver"):
+                multiprocessing.set_start_method("spawn")
+                with infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver"):
+                    print(multiprocessing.get_start_method())
+    """
+    assert run_program(tmp_path, program) == "spawn\n"
 
 
 def test_children_of_multiprocessing_are_only_those_of_the_program():

@@ -34,7 +34,7 @@ from estimators import (
     TellsThreads,
     WideWithoutRoom,
 )
-from programs import start_program
+from programs import start_program, wait_until_gone
 
 import infbench
 from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
@@ -165,10 +165,8 @@ class TestErrors:
                 np.testing.assert_array_equal(runner.predict(ROWS[index:], batch_size=10), ROWS[index:, 0])
 
     def test_estimator_that_cannot_be_pickled(self, nothing_left_behind):
-        estimator = Rows()
-        estimator.hook = lambda: None
-        with pytest.raises(WorkerStartError, match="cannot be pickled"):
-            infbench.ProcessRunner(estimator, n_processes=2).start()
+        with pytest.raises(WorkerStartError, match="cannot be pickled for the workers: not this one"):
+            infbench.ProcessRunner(CannotBePickled(), n_processes=2).start()
 
     def test_estimator_that_does_not_load(self, start_method, nothing_left_behind):
         with pytest.raises(WorkerStartError, match="loads in its own process only"):
@@ -376,33 +374,56 @@ def test_small_shared_memory_folder_does_not_matter(tmp_path):
     assert (run.returncode, run.stdout, run.stderr) == (0, "right\n", "")
 
 
-FROM_STDIN = """
+WITHOUT_FILE = """
 import sys
 import numpy as np
 import infbench
-from estimators import Rows
+
+class Doubles:
+    def predict(self, X):
+        return double(X[:, 0])
+
+def double(values):
+    return FACTOR * values
+
+FACTOR = 2
 
 if __name__ == "__main__":
-    with infbench.ProcessRunner(Rows(), n_processes=2, start_method=sys.argv[1]) as runner:
+    with infbench.ProcessRunner(Doubles(), n_processes=2, start_method=sys.argv[1]) as runner:
+        runner.takes_over = False
         print(runner.predict(np.eye(4), batch_size=2))
 """
 
 
-def test_program_from_standard_input(start_method):
-    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+@pytest.mark.parametrize("is_read", [True, False], ids=["standard input", "-c"])
+def test_program_without_a_file(start_method, is_read):
+    """As a notebook, or what is typed at a prompt."""
     run = subprocess.run(
-        [sys.executable, "-", start_method],
-        input=FROM_STDIN,
-        env={**os.environ, "PYTHONPATH": path},
+        [sys.executable, *(["-"] if is_read else ["-c", WITHOUT_FILE]), start_method],
+        input=WITHOUT_FILE if is_read else "",
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
         capture_output=True,
         text=True,
     )
-    if start_method == "fork":
-        assert (run.returncode, run.stdout, run.stderr) == (0, "[1. 0. 0. 0.]\n", "")
-    else:  # another process cannot import it, and multiprocessing would say no more than that a file is missing
+    if is_read and start_method == "spawn":  # multiprocessing would say no more than that a file is missing
         last_line = run.stderr.splitlines()[-1]
-        assert last_line.startswith("infbench.errors.WorkerStartError: a program that is read from standard input")
+        assert last_line.startswith("infbench.errors.WorkerStartError: multiprocessing cannot import a program")
         assert run.stderr.count("Traceback") == 1
+    else:
+        assert (run.returncode, run.stdout, run.stderr) == (0, "[2. 0. 0. 0.]\n", "")
+
+
+def test_what_a_module_has_no_name_for_is_pickled_all_the_same(start_method):
+    class Local(Rows):
+        def predict(self, X):
+            return super().predict(X) + self.more(X)
+
+    estimator = Local()
+    estimator.more = lambda X: X[:, 1]
+    estimator.strided = np.arange(24.0).reshape(4, 6)[::2, ::3]
+    with infbench.ProcessRunner(estimator, n_processes=2, start_method=start_method) as runner:
+        runner.takes_over = False
+        check_answer(runner, "predict", ROWS, 50)
 
 
 CALLER = """
@@ -419,13 +440,6 @@ if __name__ == "__main__":
     elif sys.argv[2] == "idle":
         time.sleep(60)
 """
-
-
-def wait_until_gone(pids, within_s):
-    deadline_s = time.monotonic() + within_s
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
-        assert time.monotonic() < deadline_s, f"still there: {pids}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -515,3 +529,33 @@ def test_a_default_timeout_of_sockets_is_for_those_of_the_program(start_method):
                 check_answer(runner, "predict", ROWS[:40], 10)
     finally:
         socket.setdefaulttimeout(None)
+
+
+def test_a_worker_that_dies_is_replaced_where_sigpipe_would_end_the_program(tmp_path, start_method):
+    program = """
+        import os, signal, sys, time
+        import numpy as np
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            X = np.arange(200.0).reshape(100, 2)
+            objects = X.astype(object)
+            with infbench.ProcessRunner(Rows(), n_processes=2, start_method=sys.argv[1]) as runner:
+                runner.takes_over = False
+                for rows in (X, X, objects):
+                    os.kill(runner._crew.workers[0].pid, signal.SIGKILL)
+                    time.sleep(0.05)
+                    assert (runner.predict(rows, batch_size=10) == rows[:, 0]).all()
+                for pid in (runner._crew.template.pid, runner._crew.workers[0].pid):
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.05)
+                assert (runner.predict(X, batch_size=10) == X[:, 0]).all()
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+            print("right", flush=True)
+            signal.raise_signal(signal.SIGPIPE)
+    """
+    with start_program(tmp_path, program, start_method) as caller:
+        out, errors = caller.communicate(timeout=60)
+    assert (caller.returncode, out, errors) == (-signal.SIGPIPE, "right\n", "")

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 from weakref import WeakSet
 
+from infbench.runners.signals import broken_pipe_raises
+
 
 def private_pipe() -> tuple[Connection, Connection]:
     """Return the two ends of a connection, of which a fork of this process closes its copies.
@@ -66,12 +68,18 @@ if hasattr(os, "register_at_fork"):
 
 def send(connection: Connection, message: Any) -> None:
     """Send a message. `Connection.send` would make a new pickler class each time, which costs more than the sending."""
-    connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    send_bytes(connection, pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
 def wake(connection: Connection) -> None:
     """Send the empty message."""
-    connection.send_bytes(b"")
+    send_bytes(connection, b"")
+
+
+def send_bytes(connection: Connection, message: bytes) -> None:
+    """Send a message as it is."""
+    with broken_pipe_raises():
+        connection.send_bytes(message)
 
 
 def receive_any(connection: Connection) -> bytes:
@@ -116,7 +124,7 @@ def receive(connection: Connection) -> Any:
 
 def send_fd(connection: Connection, fd: int) -> None:
     """Send a descriptor, which stays the caller's to close."""
-    with _socket_of(connection) as ours:
+    with _socket_of(connection) as ours, broken_pipe_raises():
         reduction.sendfds(ours, [fd])
 
 

@@ -18,9 +18,19 @@ from infbench.runners.ambient import Ambient
 from infbench.runners.base import parameters_of
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import OwnMemory
-from infbench.runners.connections import hang_up, private_pipe, receive, receive_bytes, receive_fd, send, send_fd, wake
+from infbench.runners.connections import (
+    hang_up,
+    private_pipe,
+    receive,
+    receive_bytes,
+    receive_fd,
+    send,
+    send_bytes,
+    send_fd,
+    wake,
+)
 from infbench.runners.helper import Helper
-from infbench.runners.launcher import launcher
+from infbench.runners.launcher import STDIN, launcher, main_is_importable
 from infbench.runners.layout import estimator_to_bytes
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
 from infbench.runners.messages import Done, News, Share, exception_from_bytes
@@ -88,7 +98,7 @@ class WorkerHandle:
             if fd is not None:
                 send_fd(self.connection, fd)
         if pickled is not None:
-            self.connection.send_bytes(pickled)
+            send_bytes(self.connection, pickled)
 
     def receive(self) -> tuple[Done, Any] | None:
         """Return what became of the share, if the worker has said so, and its answers or what it raised.
@@ -289,16 +299,17 @@ class Crew:
 
     def _pickle(self) -> bytes:
         try:
-            return estimator_to_bytes(self._estimator)
+            # A fork has the main module, whatever that is.
+            has_main = self._start_method == "fork" or main_is_importable()
+            return estimator_to_bytes(self._estimator, main_is_importable=has_main)
         except Exception as broken:
             raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
 
     def _start_template(self) -> Helper:
-        program = getattr(sys.modules["__main__"], "__file__", None)
-        if program == "<stdin>" and self._start_method != "fork":
+        if self._start_method == "spawn" and getattr(sys.modules["__main__"], "__file__", None) == STDIN:
             raise WorkerStartError(
-                "a program that is read from standard input cannot be imported by the processes that it starts: "
-                "save it as a file, or take start_method='fork'"
+                "multiprocessing cannot import a program that is read from standard input in the processes that it "
+                "starts: save it as a file, or take start_method='forkserver'"
             )
         arguments = (self._inner_threads, self._spin_s)
         if self._start_method != "forkserver":
@@ -318,7 +329,7 @@ class Crew:
             send_fd(template.connection, self._control.fd)
             if memory is not None:
                 send_fd(template.connection, memory.fd)
-            template.connection.send_bytes(pickled)
+            send_bytes(template.connection, pickled)
             answer = receive(template.connection)
         except (EOFError, OSError) as gone:
             raise WorkerStartError(_DIED) from gone

@@ -31,6 +31,8 @@ from infbench.runners.template import flush_streams, run_template
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
 _INSTALLED = {"site-packages", "dist-packages"}
+STDIN = "<stdin>"
+"""The file of a main module that Python reads from there."""
 
 
 class Launcher:
@@ -68,8 +70,7 @@ class Launcher:
             Where the system starts no more processes.
         """
         modules = ["infbench.runners.worker", *filter(_is_installed, modules)]
-        preparation = spawn.get_preparation_data(TEMPLATE_NAME)
-        preparation["authkey"] = bytes(preparation["authkey"])
+        preparation = _preparation()
         order = ("launch", modules, preparation, *arguments)
         with self._lock:
             if self._helper is not None:
@@ -139,6 +140,25 @@ def _end(launcher: Helper) -> None:
             os.waitpid(launcher.pid, 0)
 
 
+def main_is_importable() -> bool:
+    """Tell whether there is a file of the main module: there is none of a notebook, or of what a terminal is told."""
+    return getattr(sys.modules["__main__"], "__file__", STDIN) != STDIN
+
+
+def _preparation() -> dict[str, Any]:
+    """Return what multiprocessing tells the processes that it starts."""
+    start_method = multiprocessing.get_start_method(allow_none=True)
+    preparation = spawn.get_preparation_data(TEMPLATE_NAME)
+    preparation["authkey"] = bytes(preparation["authkey"])
+    if not main_is_importable():
+        preparation.pop("init_main_from_path", None)
+    if start_method is None:
+        multiprocessing.set_start_method(None, force=True)  # it has been set meanwhile, which is for the program to do
+    if start_method not in multiprocessing.get_all_start_methods():  # or one of a library, which only that knows
+        del preparation["start_method"]
+    return preparation
+
+
 def _is_installed(module: str) -> bool:
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is not None and not _INSTALLED.isdisjoint(Path(file).parts)
@@ -200,5 +220,8 @@ def _load(modules: list[str], path: list[str]) -> None:
 
 
 def _become_template(connection: Connection, preparation: dict[str, Any], *arguments: Any) -> None:
+    process = multiprocessing.current_process()
+    process._inheriting = True  # type: ignore[attr-defined]  # noqa: SLF001  # a start by the main module is an error now
     spawn.prepare(preparation)
+    del process._inheriting  # type: ignore[attr-defined]  # noqa: SLF001
     run_template(connection, *arguments)

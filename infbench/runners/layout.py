@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,12 +85,14 @@ def copy_with_strides(
     return copy, memory, before
 
 
-def estimator_to_bytes(estimator: Any) -> bytes:
+def estimator_to_bytes(estimator: Any, *, main_is_importable: bool = True) -> bytes:
     """Pickle an estimator so that its arrays lie in memory as they did: another order can change a last bit.
 
     Parameters
     ----------
     estimator : object
+    main_is_importable : bool, default=True
+        Whether other processes can import the main module, which they cannot where it is a notebook.
 
     Returns
     -------
@@ -99,9 +103,25 @@ def estimator_to_bytes(estimator: Any) -> bytes:
     ------
     Exception
         Whatever its parts raise when they are pickled.
+
+    Notes
+    -----
+    Classes and functions are pickled as what a module calls them; and where it calls them nothing, as a lambda, or
+    cannot be imported, as what they consist of.
     """
+    if not main_is_importable:
+        return _dump(_by_value_pickler(), estimator)
+    try:
+        return _dump(_LayoutPickler, estimator)
+    except Exception:
+        with suppress(Exception):
+            return _dump(_by_value_pickler(), estimator)
+        raise
+
+
+def _dump(pickler: type[pickle.Pickler], estimator: Any) -> bytes:
     file = io.BytesIO()
-    _LayoutPickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
+    pickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
     return file.getvalue()
 
 
@@ -109,11 +129,30 @@ class _LayoutPickler(pickle.Pickler):
     """Keeps the strides of arrays that are contiguous in no order, as the `coef_` of a `LinearRegression` may be."""
 
     def reducer_override(self, part: Any) -> Any:
-        import numpy as np
+        return _reduce_array(part)
 
-        if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
-            return NotImplemented
-        if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
-            return NotImplemented
-        _, memory, before = copy_with_strides(part)
-        return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)
+
+@cache
+def _by_value_pickler() -> type[pickle.Pickler]:
+    try:
+        import cloudpickle
+    except ImportError:  # joblib brings its own, before 1.6
+        from joblib.externals import cloudpickle
+
+    class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, part: Any) -> Any:
+            reduced = _reduce_array(part)
+            return super().reducer_override(part) if reduced is NotImplemented else reduced
+
+    return ByValuePickler
+
+
+def _reduce_array(part: Any) -> Any:
+    import numpy as np
+
+    if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
+        return NotImplemented
+    if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
+        return NotImplemented
+    _, memory, before = copy_with_strides(part)
+    return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)

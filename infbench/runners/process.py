@@ -125,11 +125,16 @@ class ProcessRunner(Runner):
     def _start(self) -> None:
         if not hasattr(select, "poll"):
             raise RunnerError(f"ProcessRunner needs a POSIX system, got {sys.platform}: use PoolRunner there")
-        if multiprocessing.current_process().daemon and self.n_processes > 1:
-            raise RunnerError("ProcessRunner cannot start in a daemonic process, which may not have children")
+        if self.start_method != "forkserver" and multiprocessing.current_process().daemon and self.n_processes > 1:
+            raise RunnerError(
+                "in a daemonic process, to which multiprocessing allows no children, ProcessRunner can start only with "
+                f"start_method='forkserver', got {self.start_method!r}"
+            )
         around = multiprocessing.get_start_method(allow_none=True)
-        if around not in (None, *START_METHODS) and self.start_method != "fork":
-            raise RunnerError(f"in a process of {around}, ProcessRunner can start only with start_method='fork'")
+        if self.start_method == "spawn" and around not in (None, *START_METHODS):
+            raise RunnerError(
+                f"in a process of {around}, ProcessRunner can start only with start_method='forkserver', got 'spawn'"
+            )
         self._inner_threads = InnerThreads(self.inner_threads)
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
         self._rows = SharedRows()

@@ -1,4 +1,4 @@
-"""Ctrl-C, which a terminal sends to every process in it."""
+"""Signals that come while processes start or are written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import Any
 def ctrl_c_waits() -> Iterator[None]:
     """Return a context manager; a Ctrl-C inside it is told at its end, and never to the processes started inside it.
 
-    For a library that starts several processes and cannot be stopped half-way. It does nothing outside of the main
+    A terminal sends it to every process in it. For a library that starts several processes and cannot be stopped
+    half-way. It does nothing outside of the main
     thread, which is the only one to be told of Ctrl-C, and where the system cannot block signals.
     """
     tell: Any = signal.getsignal(signal.SIGINT)
@@ -38,3 +39,21 @@ def ctrl_c_waits() -> Iterator[None]:
             signal.signal(signal.SIGINT, tell)
     if came:
         tell(*came[0])
+
+
+@contextmanager
+def broken_pipe_raises() -> Iterator[None]:
+    """Return a context manager in which writing to a process that is gone raises BrokenPipeError, and no more.
+
+    So it does in Python, but for programs that give SIGPIPE its default action back, which ends them.
+    """
+    if signal.getsignal(signal.SIGPIPE) is not signal.SIG_DFL:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE in signal.sigpending():
+            signal.sigwait({signal.SIGPIPE})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

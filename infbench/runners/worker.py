@@ -16,7 +16,7 @@ from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import call_without_changing, join, take
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
-from infbench.runners.connections import receive, receive_bytes, receive_fd, send, send_fd, wake
+from infbench.runners.connections import receive, receive_bytes, receive_fd, send, send_bytes, send_fd, wake
 from infbench.runners.joint_copy import JointReader
 from infbench.runners.layout import ARRAY_KINDS
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
@@ -153,7 +153,7 @@ class Worker:
             send_fd(self._connection, self._answers.fd)
             self._known_answers = self._answers
         if bulk is not None:
-            self._connection.send_bytes(bulk)
+            send_bytes(self._connection, bulk)
 
 
 def _fit_in_one_array(answers: list[Any]) -> bool:
