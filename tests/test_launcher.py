@@ -327,6 +327,33 @@ def test_ctrl_c_while_it_loads_is_told_once(tmp_path, delay_s):
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["launcher is there", "launcher starts"])
+def test_a_handler_of_ctrl_c_that_is_none_of_pythons_stays(tmp_path, is_there):
+    """As that of a server that is written in C and runs Python, such as uWSGI. Here it ends the process, with a 2."""
+    program = """
+        import ctypes, signal, time
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            libc = ctypes.CDLL(None)
+            libc.signal(signal.SIGINT, ctypes.cast(libc._exit, ctypes.c_void_p))
+            print(flush=True)
+            with infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver"):
+                print("started", flush=True)
+                time.sleep(60)
+    """
+    with start_program(tmp_path, program) as caller:
+        caller.stdout.readline()
+        if is_there:
+            caller.stdout.readline()
+        else:
+            time.sleep(0.2)
+        os.killpg(caller.pid, signal.SIGINT)
+        assert caller.communicate(timeout=60)[1] == ""
+    assert caller.returncode == signal.SIGINT
+
+
 def test_a_program_that_cannot_be_imported_is_told(tmp_path):
     program = "import infbench, estimators\ninfbench.ProcessRunner(estimators.Rows(), 2).start()\n"
     with start_program(tmp_path, program) as caller:

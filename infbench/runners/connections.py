@@ -25,6 +25,8 @@ def private_pipe() -> tuple[Connection, Connection]:
     with _forks_wait:
         ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
         _private.update(ends)
+    for end in ends:
+        os.set_blocking(end.fileno(), True)  # it is not where gevent has put its own sockets in place of Python's
     return ends
 
 
@@ -43,7 +45,8 @@ def _socket_of(connection: Connection) -> socket.socket:
     with _forks_wait:
         copy = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
         _private.add(copy)
-    copy.setblocking(True)  # where a program has set a default timeout, both would not block now
+    copy.settimeout(None)  # a program may have set another one for all sockets ...
+    os.set_blocking(copy.fileno(), True)  # ... and then, or with gevent, the connection would not block any more
     return copy
 
 

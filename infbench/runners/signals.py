@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
+
+_sigaction: Any = getattr(ctypes.CDLL(None), "sigaction", None)
+_MOST_ACTION_BYTES = 256  # of a struct sigaction, which takes 152 on Linux
 
 
 @contextmanager
@@ -25,6 +29,8 @@ def ctrl_c_waits() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # started later, with a process, it would unblock the signal for that process
     came: list[Any] = []
+    action = ctypes.create_string_buffer(_MOST_ACTION_BYTES)  # it may be none of Python's: uWSGI has its own
+    _sigaction(signal.SIGINT, None, action)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         # New processes and threads inherit what is blocked. Other threads may take the signal all the same: hence the
@@ -37,8 +43,9 @@ def ctrl_c_waits() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
             signal.signal(signal.SIGINT, tell)
+            _sigaction(signal.SIGINT, action, None)
     if came:
-        tell(*came[0])
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
