@@ -458,6 +458,35 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == (number == signal.SIGINT)
 
 
+def test_a_program_that_is_told_to_end_may_finish_its_call_first(tmp_path, start_method):
+    """As by a service manager, which tells every process of it."""
+    program = """
+        import signal, sys
+        import numpy as np
+        import infbench
+        from estimators import Slow
+
+        if __name__ == "__main__":
+            told = []
+            signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+            with infbench.ProcessRunner(Slow(0.1), n_processes=3, start_method=sys.argv[1]) as runner:
+                runner.takes_over = False
+                pids = [runner._crew.template.pid, *(worker.pid for worker in runner._crew.workers)]
+                print(*pids, flush=True)
+                X = np.arange(60.0).reshape(30, 2)
+                while not told:
+                    assert (runner.predict(X, batch_size=1) == X[:, 0]).all()
+                assert pids == [runner._crew.template.pid, *(worker.pid for worker in runner._crew.workers)]
+    """
+    with start_program(tmp_path, program, start_method) as caller:
+        pids = [int(pid) for pid in caller.stdout.readline().split()]
+        time.sleep(0.3)
+        os.killpg(caller.pid, signal.SIGTERM)
+        _, errors = caller.communicate(timeout=60)
+        wait_until_gone(pids, within_s=10)
+    assert (caller.returncode, errors) == (0, "")
+
+
 def test_exit_without_close_is_silent(tmp_path, start_method):
     with start_program(tmp_path, CALLER, start_method, "done") as caller:
         out, errors = caller.communicate(timeout=60)

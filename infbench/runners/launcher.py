@@ -26,7 +26,7 @@ from typing import Any
 from infbench.runners.connections import private_pipe, receive, receive_fd, send, send_fd
 from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes
-from infbench.runners.signals import ctrl_c_waits
+from infbench.runners.signals import ctrl_c_waits, leave_ending_to_the_caller
 from infbench.runners.template import flush_streams, run_template
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
@@ -174,7 +174,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
     tracker_fd : int
         The one of the program's resource tracker, which templates and workers share, as multiprocessing's processes do.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C, which reaches every process of the terminal
+    leave_ending_to_the_caller()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `ctrl_c_waits` has blocked it
     resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]  # noqa: SLF001
     connection = Connection(fd)

@@ -1,4 +1,4 @@
-"""Signals that come while processes start or are written to."""
+"""Signals that come while processes start, are written to, or are about to end."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def ctrl_c_waits() -> Iterator[None]:
             _sigaction(signal.SIGINT, action, None)
     if came:
         signal.raise_signal(signal.SIGINT)
+
+
+def leave_ending_to_the_caller() -> None:
+    """Do nothing on Ctrl-C and SIGTERM, which terminals and service managers send to every process of a program.
+
+    The program may have a call to finish first. Helpers end with it, as their connections do.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # what an estimator starts would inherit SIG_IGN
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from infbench.runners.connections import receive, receive_fd, send
 from infbench.runners.messages import exception_to_bytes
+from infbench.runners.signals import leave_ending_to_the_caller
 
 if TYPE_CHECKING:
     from infbench.runners.worker import Worker
@@ -46,9 +46,7 @@ def run_template(connection: Connection, inner_threads: int | None, spin_s: floa
     spin_s : float
         Seconds for which a worker looks for its next share before it sleeps.
     """
-    # Ctrl-C reaches every process of the terminal; what to end, and when, is for the caller to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit_on_signal)
+    leave_ending_to_the_caller()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where a program ignores it, nobody can be waited for
     pids: set[int] = set()
     try:
@@ -121,10 +119,6 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
-def _exit_on_signal(signal_number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + signal_number)
-
-
 def _end(pid: int) -> int:
     """Kill a child unless it ended by itself, and return its exit code as multiprocessing would."""
     ended, status = os.waitpid(pid, os.WNOHANG)
@@ -150,7 +144,6 @@ def _work_and_exit(make_worker: Callable[[], Worker]) -> NoReturn:
     """Be a worker, then leave without the template's clean-up, which is not the worker's to do."""
     exit_code = 1
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         make_worker().serve()
     except (EOFError, ConnectionError):
         exit_code = 0  # the caller is gone
