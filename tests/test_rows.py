@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 import infbench
 from infbench.errors import InvalidParameterError
 from infbench.runners import caller_memory, joint_copy, rows
+from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
 from infbench.runners.layout import estimator_to_bytes
 from infbench.runners.messages import Place
@@ -288,3 +289,13 @@ def test_worker_forgets_mapped_memory_whatever_rows_come_next():
         gc.collect()
         runner.predict(np.ones((1_000, 2), dtype=object), batch_size=100)  # pickled
         assert n_shared_memories(worker_of(runner).pid) == n_mapped - 1
+
+
+@pytest.mark.parametrize("make", [lambda: SharedBuffer.create(100), OwnMemory], ids=["SharedBuffer", "OwnMemory"])
+def test_memory_that_nobody_closes_gives_its_descriptor_back(make):
+    memory = make()
+    fd = memory.fd
+    os.fstat(fd)
+    del memory
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -24,15 +24,21 @@ class SharedBuffer:
     Attributes
     ----------
     fd : int
-        The descriptor, owned by this object.
+        The descriptor, owned by this object. -1 when it is closed.
     n_bytes : int
         Size: whole pages.
     """
 
+    fd: int = -1
+
     def __init__(self, fd: int, n_bytes: int) -> None:
+        try:
+            self._map = mmap.mmap(fd, n_bytes)
+        except BaseException:
+            os.close(fd)
+            raise
         self.fd = fd
         self.n_bytes = n_bytes
-        self._map = mmap.mmap(fd, n_bytes)
 
     @classmethod
     def create(cls, n_bytes: int) -> SharedBuffer:
@@ -52,10 +58,10 @@ class SharedBuffer:
                 os.posix_fallocate(fd, 0, n_bytes)
             else:
                 os.ftruncate(fd, n_bytes)
-            return cls(fd, n_bytes)
         except BaseException:
             os.close(fd)
             raise
+        return cls(fd, n_bytes)
 
     def array(
         self, shape: Sequence[int], dtype: Any, *, offset: int = 0, strides: Sequence[int] | None = None
@@ -80,12 +86,15 @@ class SharedBuffer:
 
     def close(self) -> None:
         """Give the descriptor back, and the memory as soon as no array lies in it. May be called again."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
             # Not `self._map.close()`, which unmaps the memory below the arrays that lie in it: numpy keeps a reference
             # to the mapping, but no lock on it. It goes with the last of them.
             del self._map
+
+    def __del__(self) -> None:
+        self.close()  # a handler of a signal may have raised in whoever would do so
 
 
 def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:

@@ -48,7 +48,7 @@ class OwnMemory:
     Attributes
     ----------
     fd : int
-        A descriptor that reads it.
+        A descriptor that reads it. -1 when it is closed.
     pid : int
     sample_address : int
         Where a few bytes lie that no other process has there: by them a reader sees whose memory it reads.
@@ -64,6 +64,8 @@ class OwnMemory:
     descriptor does not keep the memory alive; when its process has gone, there is nothing to be read.
     """
 
+    fd: int = -1
+
     def __init__(self) -> None:
         self._sample = np.frombuffer(os.urandom(_SAMPLE_BYTES), np.uint8)
         self.pid = os.getpid()
@@ -74,8 +76,13 @@ class OwnMemory:
             raise OSError(errno.EIO, "does not read as it should", "/proc/self/mem")
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
+        """Close the descriptor. May be called again."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()  # a handler of a signal may have raised in whoever would do so
 
     def _reads_as_it_should(self) -> bool:
         try:

@@ -40,14 +40,16 @@ def kept_by_forks(end: Connection) -> Iterator[None]:
         _thread.keeps = None
 
 
-def _socket_of(connection: Connection) -> socket.socket:
-    """Return a copy, as private, for what a Connection cannot do. The caller closes it."""
+@contextmanager
+def _socket_of(connection: Connection) -> Iterator[socket.socket]:
+    """Return a context manager, of a copy for what a Connection cannot do, as private."""
     with _forks_wait:
         copy = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
         _private.add(copy)
-    copy.settimeout(None)  # a program may have set another one for all sockets ...
-    os.set_blocking(copy.fileno(), True)  # ... and then, or with gevent, the connection would not block any more
-    return copy
+    with copy:
+        copy.settimeout(None)  # a program may have set another one for all sockets ...
+        os.set_blocking(copy.fileno(), True)  # ... and then, or with gevent, the connection would not block any more
+        yield copy
 
 
 _private: WeakSet[Connection | socket.socket] = WeakSet()

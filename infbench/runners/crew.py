@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from typing import Any
 from weakref import WeakSet
@@ -293,7 +294,8 @@ class Crew:
     def _clear_desks(self) -> None:
         if self._control is not None:
             for worker in self.workers:
-                worker.desk.close()
+                if hasattr(worker, "desk"):  # or a signal handler raised before it had one
+                    worker.desk.close()
             self._control.close()
             self._control = None
 
@@ -317,7 +319,11 @@ class Crew:
         try:
             return launcher.launch(_modules_of(self._estimator), *arguments)
         except (EOFError, ConnectionError) as gone:
-            raise WorkerStartError(_DIED) from gone
+            python = os.fsdecode(spawn.get_executable())
+            raise WorkerStartError(
+                f"the launcher process died: does {python} run infbench? What runs it is for "
+                "multiprocessing.set_executable() to say"
+            ) from gone
 
     def _load(self, template: Helper, pickled: bytes) -> None:
         """Have the template load the estimator."""
