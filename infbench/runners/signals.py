@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-_sigaction: Any = getattr(ctypes.CDLL(None), "sigaction", None)
 _MOST_ACTION_BYTES = 256  # of a struct sigaction, which takes 152 on Linux
 
 
@@ -19,8 +18,8 @@ def ctrl_c_waits() -> Iterator[None]:
     """Return a context manager; a Ctrl-C inside it is told at its end, and never to the processes started inside it.
 
     A terminal sends it to every process in it. For a library that starts several processes and cannot be stopped
-    half-way. It does nothing outside of the main
-    thread, which is the only one to be told of Ctrl-C, and where the system cannot block signals.
+    half-way. It does nothing outside of the main thread, which is the only one to be told of Ctrl-C, and where the
+    system cannot block signals.
     """
     tell: Any = signal.getsignal(signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -29,8 +28,9 @@ def ctrl_c_waits() -> Iterator[None]:
         return
     resource_tracker.ensure_running()  # started later, with a process, it would unblock the signal for that process
     came: list[Any] = []
+    sigaction = ctypes.CDLL(None).sigaction
     action = ctypes.create_string_buffer(_MOST_ACTION_BYTES)  # it may be none of Python's: uWSGI has its own
-    _sigaction(signal.SIGINT, None, action)
+    sigaction(signal.SIGINT, None, action)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         # New processes and threads inherit what is blocked. Other threads may take the signal all the same: hence the
@@ -43,7 +43,7 @@ def ctrl_c_waits() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
             signal.signal(signal.SIGINT, tell)
-            _sigaction(signal.SIGINT, action, None)
+            sigaction(signal.SIGINT, action, None)
     if came:
         signal.raise_signal(signal.SIGINT)
 
