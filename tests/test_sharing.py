@@ -69,6 +69,13 @@ class TestSharing:
             assert pays(made, asleep=True) is expected
             made.note_call(1.0 if expected else 0.0)
 
+    @pytest.mark.parametrize(("saved_s", "expected"), [(7 * COST_S, False), (9 * COST_S, True)])
+    def test_after_a_pause_reading_counts_as_slow(self, monkeypatch, saved_s, expected):
+        made = sharing_that_saves(saved_s)
+        monkeypatch.setattr(sharing, "WAKE_S", COST_S)
+        monkeypatch.setattr(sharing, "READ_S_PER_BYTE", 2 * COST_S / (2 * 8))
+        assert pays(made, asleep=True) is expected
+
     @pytest.mark.parametrize("saved_s", [1.1 * COST_S, 3.5 * COST_S])
     @pytest.mark.parametrize("faster", [True, False])
     def test_what_is_close_goes_the_way_that_took_less(self, faster, saved_s):
@@ -79,6 +86,16 @@ class TestSharing:
             made.note_call(1.0 if ways[-1] is faster else 1.1)
         assert ways[:16] == [True] * 8 + [False] * 8
         assert set(ways[16:]) == {faster}
+
+    @pytest.mark.parametrize(("read_s", "is_tried"), [(COST_S / 100, False), (2 * COST_S, True)])
+    def test_what_is_clear_only_where_reading_is_fast_is_tried(self, monkeypatch, read_s, is_tried):
+        made = sharing_that_saves(6 * COST_S)
+        monkeypatch.setattr(sharing, "READ_S_PER_BYTE", read_s / (2 * 8))  # of a batch of two rows
+        ways = []
+        for _ in range(20):
+            ways.append(pays(made))
+            made.note_call(1.0)
+        assert set(ways) == ({True, False} if is_tried else {True})
 
     def test_what_was_tried_is_not_forgotten_for_one_call_that_took_longer(self):
         made = sharing_that_saves(2 * COST_S)

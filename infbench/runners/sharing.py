@@ -21,6 +21,11 @@ _CLEARLY = 4.0
 between is tried, as with busy neighbours it costs more than twice as much, and a worker that computes beside the caller
 may slow it down. After a pause nothing is tried, as no pause is like another."""
 
+_SLOW_READING = 4.0
+"""So many times as long as elsewhere a worker may take to read its rows, where others use the machine's memory: what
+saves that much even then is clear, and after a pause, when nothing is tried, no other is shared out. See
+`infbench.runners.caller_memory.READ_S`."""
+
 _TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
 """Each way is tried in so many calls, of which the last ones count: the first ones find workers asleep, if the caller
 has computed alone before. The faster way is kept to for so many calls; then the other one is tried again, as the
@@ -92,7 +97,7 @@ class Sharing:
 
         It would save the time of the batches that are given away, if a worker had nothing to read. As it has, it takes
         longer for a batch than the caller, who takes some of them over, and so less is saved. Where that is close to
-        what it costs, both ways are tried, and from then on the faster one is taken for calls of this kind.
+        what it costs, or may be, both ways are tried, and the faster one is taken for calls of this kind from then on.
 
         Parameters
         ----------
@@ -114,13 +119,15 @@ class Sharing:
         batch_s, row_s = self._costs_s[row]
         batch_s = max(batch_s, row_s * batches.batch_size)
         read_s = READ_S + READ_S_PER_BYTE * row[1] * batches.batch_size
-        saved_s = n_given_away * batch_s * 2 * batch_s / (2 * batch_s + read_s)
+        saved_s, surely_saved_s = (
+            n_given_away * batch_s * 2 * batch_s / (2 * batch_s + times * read_s) for times in (1.0, _SLOW_READING)
+        )
         cost_s = HAND_OUT_S + WAKE_S * asleep
         if asleep or saved_s <= cost_s:
-            return saved_s > cost_s
+            return surely_saved_s > cost_s
         kind = row, batches.n_samples, batches.batch_size
         if kind not in self._trials:
-            if saved_s > _CLEARLY * cost_s:
+            if surely_saved_s > _CLEARLY * cost_s:
                 return True
             _make_room(self._trials)
             self._trials[kind] = Trial()
