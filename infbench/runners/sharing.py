@@ -123,7 +123,9 @@ class Sharing:
             n_given_away * batch_s * 2 * batch_s / (2 * batch_s + times * read_s) for times in (1.0, _SLOW_READING)
         )
         cost_s = HAND_OUT_S + WAKE_S * asleep
-        if asleep or saved_s <= cost_s:
+        if saved_s <= cost_s:
+            return False
+        if asleep:
             return surely_saved_s > cost_s
         kind = row, batches.n_samples, batches.batch_size
         if kind not in self._trials:
