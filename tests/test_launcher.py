@@ -211,7 +211,7 @@ def test_children_of_multiprocessing_are_only_those_of_the_program():
 
 def test_killed_it_is_replaced_and_its_templates_live_on():
     with started_runner() as old:
-        template = psutil.Process(old._crew.template.pid)
+        template_pid = old._crew.template.pid
         killed = launcher.pid
         kill_launcher()
         with started_runner() as new:
@@ -220,8 +220,8 @@ def test_killed_it_is_replaced_and_its_templates_live_on():
                 check_answer(runner, "predict", ROWS, 50)
         os.kill(old._crew.workers[0].pid, signal.SIGKILL)
         check_answer(old, "predict", ROWS, 50)
-        assert old._crew.template.pid == template.pid
-    assert not [left for left in psutil.wait_procs([template], timeout=10)[1] if left.status() != "zombie"]
+        assert old._crew.template.pid == template_pid
+    wait_until_gone([template_pid], within_s=10)
 
 
 def test_a_template_that_is_stopped_does_not_hold_up_the_end(monkeypatch):
