@@ -248,6 +248,26 @@ class CannotBePickled(Rows):
         raise TypeError("not this one")
 
 
+class AlarmsWhenPickled(Rows):
+    def __getstate__(self):
+        signal.raise_signal(signal.SIGALRM)
+        return {}
+
+
+class AlarmsWhenLoaded(Rows):
+    """In the process that has it loaded elsewhere, which waits for longer than anybody would."""
+
+    def __init__(self):
+        self.home = os.getpid()
+
+    def __getstate__(self):
+        return self.__dict__
+
+    def __setstate__(self, state):
+        os.kill(state["home"], signal.SIGALRM)
+        time.sleep(60)
+
+
 class DyingTree:
     """A tree of a forest. A row of large numbers ends the process that computes it, unless the tree was made there."""
 

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from contracts import check_answer
-from estimators import Rows
+from estimators import AlarmsWhenLoaded, AlarmsWhenPickled, Rows
 from programs import run_program, start_program, wait_until_gone
 
 import infbench
@@ -311,6 +311,17 @@ def test_a_handler_that_starts_another_in_the_middle_of_a_start(is_there, times,
         start_with_alarm(round_, is_there, alarm, act)
 
 
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn", "fork"])
+@pytest.mark.parametrize("estimator", [AlarmsWhenPickled(), AlarmsWhenLoaded()], ids=["pickled", "loaded"])
+def test_a_time_limit_that_runs_out_in_a_start_is_told_as_such(estimator, start_method, alarm):
+    def act():
+        raise TimeoutError("as most handlers of SIGALRM raise")
+
+    alarm(60, act)
+    with pytest.raises(TimeoutError, match="as most handlers"):
+        infbench.ProcessRunner(estimator, n_processes=2, start_method=start_method).start()
+
+
 def start_with_alarm(round_, is_there, alarm, act):
     if not is_there:
         kill_launcher()
@@ -321,6 +332,9 @@ def start_with_alarm(round_, is_there, alarm, act):
             time.sleep(0.001)
     except Alarm:
         pass
+    except WorkerStartError as error:  # it came while the estimator was pickled, which may fail in any way
+        if not isinstance(error.__cause__, Alarm):
+            raise
     with started_runner() as runner:
         check_answer(runner, "predict", ROWS, 50)
 

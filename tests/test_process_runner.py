@@ -165,7 +165,7 @@ class TestErrors:
                 np.testing.assert_array_equal(runner.predict(ROWS[index:], batch_size=10), ROWS[index:, 0])
 
     def test_estimator_that_cannot_be_pickled(self, nothing_left_behind):
-        with pytest.raises(WorkerStartError, match="cannot be pickled for the workers: not this one"):
+        with pytest.raises(WorkerStartError, match=r"cannot be pickled for the workers: TypeError\('not this one'\)"):
             infbench.ProcessRunner(CannotBePickled(), n_processes=2).start()
 
     def test_estimator_that_does_not_load(self, start_method, nothing_left_behind):

@@ -304,8 +304,10 @@ class Crew:
             # A fork has the main module, whatever that is.
             has_main = self._start_method == "fork" or main_is_importable()
             return estimator_to_bytes(self._estimator, main_is_importable=has_main)
+        except TimeoutError:  # of a signal handler
+            raise
         except Exception as broken:
-            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken}") from broken
+            raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken!r}") from broken
 
     def _start_template(self) -> Helper:
         if self._start_method == "spawn" and getattr(sys.modules["__main__"], "__file__", None) == STDIN:
@@ -337,7 +339,7 @@ class Crew:
                 send_fd(template.connection, memory.fd)
             send_bytes(template.connection, pickled)
             answer = receive(template.connection)
-        except (EOFError, OSError) as gone:
+        except (EOFError, ConnectionError) as gone:
             raise WorkerStartError(_DIED) from gone
         if answer[0] == "failed":
             error = exception_from_bytes(answer[1])
@@ -367,6 +369,8 @@ def _start_errors() -> Iterator[None]:
     """Raise what says that the system lets no process start as the error that callers know."""
     try:
         yield
+    except TimeoutError:  # of a signal handler: nothing here has a limit of time that raises it
+        raise
     except (EOFError, OSError) as error:
         raise WorkerStartError(f"the system starts no worker: {error!r}") from error
 

@@ -71,7 +71,7 @@ class _Shared:
     """A limit that all threads of this process share."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may compute too, in the middle of this
         self.n_inside = 0
         self._libraries: Sequence[Any] = ()
         self._before: list[int] = []

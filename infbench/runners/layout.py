@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _MOST_GAPS = 100
 """An array that takes up so many times its own size is pickled without what lies between its values."""
 
+_IS_NOT_BY_NAME = (pickle.PicklingError, AttributeError, TypeError)
+"""What pickle raises where a name leads nowhere, or to something that it takes for no class or function."""
+
 ARRAY_KINDS = "biufc"
 """Kinds of dtype whose values lie in the array itself, so that another process can read them."""
 
@@ -113,8 +116,8 @@ def estimator_to_bytes(estimator: Any, *, main_is_importable: bool = True) -> by
         return _dump(_by_value_pickler(), estimator)
     try:
         return _dump(_LayoutPickler, estimator)
-    except Exception:
-        with suppress(Exception):
+    except _IS_NOT_BY_NAME:
+        with suppress(*_IS_NOT_BY_NAME):
             return _dump(_by_value_pickler(), estimator)
         raise
 
