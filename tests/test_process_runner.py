@@ -414,15 +414,25 @@ def test_program_without_a_file(start_method, is_read):
 
 
 def test_what_a_module_has_no_name_for_is_pickled_all_the_same(start_method):
+    class LocalError(Exception):
+        pass
+
     class Local(Rows):
         def predict(self, X):
+            if X[0, 0] == -1:
+                raise LocalError(X[0, 1])
             return super().predict(X) + self.more(X)
 
     estimator = Local()
     estimator.more = lambda X: X[:, 1]
     estimator.strided = np.arange(24.0).reshape(4, 6)[::2, ::3]
+    marked = ROWS.copy()
+    marked[100] = -1, 7
     with infbench.ProcessRunner(estimator, n_processes=2, start_method=start_method) as runner:
         runner.takes_over = False
+        check_answer(runner, "predict", ROWS, 50)
+        with pytest.raises(LocalError, match="7"):
+            runner.predict(marked, batch_size=50)
         check_answer(runner, "predict", ROWS, 50)
 
 

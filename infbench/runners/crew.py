@@ -32,7 +32,7 @@ from infbench.runners.connections import (
 )
 from infbench.runners.helper import Helper
 from infbench.runners.launcher import STDIN, launcher, main_is_importable
-from infbench.runners.layout import estimator_to_bytes
+from infbench.runners.layout import to_bytes
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
 from infbench.runners.messages import Done, News, Share, exception_from_bytes
 
@@ -303,7 +303,7 @@ class Crew:
         try:
             # A fork has the main module, whatever that is.
             has_main = self._start_method == "fork" or main_is_importable()
-            return estimator_to_bytes(self._estimator, main_is_importable=has_main)
+            return to_bytes(self._estimator, main_is_importable=has_main)
         except TimeoutError:  # of a signal handler
             raise
         except Exception as broken:

@@ -88,12 +88,13 @@ def copy_with_strides(
     return copy, memory, before
 
 
-def estimator_to_bytes(estimator: Any, *, main_is_importable: bool = True) -> bytes:
-    """Pickle an estimator so that its arrays lie in memory as they did: another order can change a last bit.
+def to_bytes(content: Any, *, main_is_importable: bool = True) -> bytes:
+    """Pickle something so that its arrays lie in memory as they did: another order can change a last bit.
 
     Parameters
     ----------
-    estimator : object
+    content : object
+        An estimator, or what one raised.
     main_is_importable : bool, default=True
         Whether other processes can import the main module, which they cannot where it is a notebook.
 
@@ -113,18 +114,18 @@ def estimator_to_bytes(estimator: Any, *, main_is_importable: bool = True) -> by
     cannot be imported, as what they consist of.
     """
     if not main_is_importable:
-        return _dump(_by_value_pickler(), estimator)
+        return _dump(_by_value_pickler(), content)
     try:
-        return _dump(_LayoutPickler, estimator)
+        return _dump(_LayoutPickler, content)
     except _IS_NOT_BY_NAME:
         with suppress(*_IS_NOT_BY_NAME):
-            return _dump(_by_value_pickler(), estimator)
+            return _dump(_by_value_pickler(), content)
         raise
 
 
-def _dump(pickler: type[pickle.Pickler], estimator: Any) -> bytes:
+def _dump(pickler: type[pickle.Pickler], content: Any) -> bytes:
     file = io.BytesIO()
-    pickler(file, pickle.HIGHEST_PROTOCOL).dump(estimator)
+    pickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
     return file.getvalue()
 
 

@@ -38,6 +38,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infbench.errors import WorkerError
+from infbench.runners.layout import to_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +165,7 @@ def exception_to_bytes(error: BaseException) -> bytes:
     """
     text = "".join(traceback.format_exception(error))
     try:
-        pickled = pickle.dumps((error, text))
+        pickled = to_bytes((error, text))
         pickle.loads(pickled)
     except Exception:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
