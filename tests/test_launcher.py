@@ -145,6 +145,45 @@ def test_memory_of_the_program_outlives_a_template_that_opened_it(tmp_path):
     assert run_program(tmp_path, program) == ""
 
 
+def test_a_frozen_program_runs_no_launcher(tmp_path):
+    """It would run itself instead, and so on."""
+    program = """
+        import sys
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            sys.frozen = True
+            print(infbench.ProcessRunner(Rows(), n_processes=2).start_method)
+            try:
+                infbench.ProcessRunner(Rows(), n_processes=2, start_method="forkserver").start()
+            except infbench.errors.RunnerError as error:
+                print(error)
+    """
+    default, error = run_program(tmp_path, program).splitlines()
+    assert default == "spawn"
+    assert "frozen" in error
+    assert "start_method='spawn'" in error
+
+
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_an_interpreter_that_has_no_name_is_told(tmp_path, start_method):
+    """As that of a program that has Python built in."""
+    program = """
+        import multiprocessing, sys
+        import infbench
+        from estimators import Rows
+
+        if __name__ == "__main__":
+            multiprocessing.set_executable("")
+            try:
+                infbench.ProcessRunner(Rows(), n_processes=2, start_method=sys.argv[1]).start()
+            except infbench.errors.WorkerStartError as error:
+                print(error)
+    """
+    assert "multiprocessing.set_executable()" in run_program(tmp_path, program, start_method)
+
+
 @pytest.mark.parametrize("around", ["fork", "spawn", "loky"])
 def test_a_runner_starts_in_a_worker_of_another_library_and_ends_with_it(tmp_path, around):
     """Those of `multiprocessing.Pool` are daemonic, which may not have children of multiprocessing."""

@@ -315,6 +315,11 @@ class Crew:
                 "multiprocessing cannot import a program that is read from standard input in the processes that it "
                 "starts: save it as a file, or take start_method='forkserver'"
             )
+        if self._start_method != "fork" and not spawn.get_executable():
+            raise WorkerStartError(
+                "sys.executable names no Python, as where another program has it built in: name one that runs infbench "
+                "to multiprocessing.set_executable()"
+            )
         arguments = (self._inner_threads, self._spin_s)
         if self._start_method != "forkserver":
             return Helper.start_template(self._start_method, *arguments)

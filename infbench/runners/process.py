@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 START_METHODS = ("forkserver", "spawn", "fork")
-_DEFAULT_START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"  # elsewhere libraries may not be forked
 
 _MOST_PATIENCE_S = 10.0  # poll() takes no infinity
 
@@ -69,7 +68,7 @@ class ProcessRunner(Runner):
         How the process starts from which all workers are forked. ``"forkserver"``: as a fork of a process that has
         loaded the libraries, one for all runners of a program, which is not multiprocessing's own. ``"spawn"``: anew.
         ``"fork"``: as a fork of the caller, which may hang where that has used OpenMP or holds locks in other threads.
-        None: forkserver on Linux, spawn elsewhere.
+        None: forkserver on Linux, unless the program is frozen, as by PyInstaller; spawn elsewhere.
     timeout : float or None, default=None
         Seconds that a worker may spend on one batch. None: as long as it takes.
 
@@ -119,22 +118,14 @@ class ProcessRunner(Runner):
             raise UnknownNameError("start_method", start_method, START_METHODS)
         if timeout is not None and not timeout > 0:
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
-        self.start_method = start_method or _DEFAULT_START_METHOD
+        self.start_method = start_method or _default_start_method()
         self.timeout = timeout
 
     def _start(self) -> None:
         if not hasattr(select, "poll"):
             raise RunnerError(f"ProcessRunner needs a POSIX system, got {sys.platform}: use PoolRunner there")
-        if self.start_method != "forkserver" and multiprocessing.current_process().daemon and self.n_processes > 1:
-            raise RunnerError(
-                "in a daemonic process, to which multiprocessing allows no children, ProcessRunner can start only with "
-                f"start_method='forkserver', got {self.start_method!r}"
-            )
-        around = multiprocessing.get_start_method(allow_none=True)
-        if self.start_method == "spawn" and around not in (None, *START_METHODS):
-            raise RunnerError(
-                f"in a process of {around}, ProcessRunner can start only with start_method='forkserver', got 'spawn'"
-            )
+        if self.n_processes > 1:
+            _check_start_method(self.start_method)
         self._inner_threads = InnerThreads(self.inner_threads)
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
         self._rows = SharedRows()
@@ -388,6 +379,34 @@ class ProcessRunner(Runner):
         if worker.index in call.held:
             assert self.timeout is not None  # or nobody gives up
             raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
+
+
+def _check_start_method(start_method: str) -> None:
+    """Raise where this process, as it is, can start no other in that way."""
+    if start_method == "forkserver" and _is_frozen():
+        raise RunnerError(
+            "in a frozen program, which can run no Python but itself, ProcessRunner can start only with "
+            "start_method='spawn', after multiprocessing.freeze_support(), or 'fork', got 'forkserver'"
+        )
+    if start_method != "forkserver" and multiprocessing.current_process().daemon:
+        raise RunnerError(
+            "in a daemonic process, to which multiprocessing allows no children, ProcessRunner can start only with "
+            f"start_method='forkserver', got {start_method!r}"
+        )
+    around = multiprocessing.get_start_method(allow_none=True)
+    if start_method == "spawn" and around not in (None, *START_METHODS):
+        raise RunnerError(
+            f"in a process of {around}, ProcessRunner can start only with start_method='forkserver', got 'spawn'"
+        )
+
+
+def _default_start_method() -> str:
+    is_safe = sys.platform == "linux" and not _is_frozen()  # elsewhere libraries may not be forked
+    return "forkserver" if is_safe else "spawn"
+
+
+def _is_frozen() -> bool:
+    return bool(getattr(sys, "frozen", False))
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:
