@@ -413,6 +413,22 @@ def test_program_without_a_file(start_method, is_read):
         assert (run.returncode, run.stdout, run.stderr) == (0, "[2. 0. 0. 0.]\n", "")
 
 
+@pytest.mark.parametrize("command", [["program"], ["-m", "program"]], ids=["folder", "package"])
+def test_program_that_is_a_folder(tmp_path, start_method, command):
+    """Of which multiprocessing imports no main module."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "__main__.py").write_text(WITHOUT_FILE)
+    run = subprocess.run(
+        [sys.executable, *command, start_method],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "[2. 0. 0. 0.]\n", "")
+
+
 def test_what_a_module_has_no_name_for_is_pickled_all_the_same(start_method):
     class LocalError(Exception):
         pass

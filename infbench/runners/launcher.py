@@ -141,8 +141,14 @@ def _end(launcher: Helper) -> None:
 
 
 def main_is_importable() -> bool:
-    """Tell whether there is a file of the main module: there is none of a notebook, or of what a terminal is told."""
-    return getattr(sys.modules["__main__"], "__file__", STDIN) != STDIN
+    """Tell whether other processes can have the main module.
+
+    They cannot have that of a notebook, or what a terminal is told, for which there is no file; nor the
+    ``__main__.py`` of a package, a folder or an archive, which multiprocessing does not import.
+    """
+    main = sys.modules["__main__"]
+    _, _, name = getattr(getattr(main, "__spec__", None), "name", "").rpartition(".")
+    return getattr(main, "__file__", STDIN) != STDIN and name != "__main__"
 
 
 def _preparation() -> dict[str, Any]:
