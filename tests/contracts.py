@@ -36,7 +36,7 @@ def check_survives_errors(runner, X):
     for mark, kind, message in [
         (-1, {"ZeroDivisionError"}, "a marked row"),
         (-3, {"Named", "WorkerError"}, "this and that"),
-        (-4, {"Local", "WorkerError"}, "cannot be pickled"),
+        (-4, {"Local", "WorkerError"}, "has no name elsewhere"),
     ]:
         with pytest.raises(Exception, match=message) as raised:
             runner.predict(_marked(X, mark), batch_size=10)

@@ -49,7 +49,12 @@ class RaisesLocal(Rows):
         class Local(Exception):
             pass
 
-        raise Local("cannot be pickled")
+        raise Local("has no name elsewhere")
+
+
+class RaisesLock(Rows):
+    def act(self):
+        raise ValueError(threading.Lock())
 
 
 class Dies(Rows):

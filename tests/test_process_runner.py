@@ -25,6 +25,7 @@ from estimators import (
     NotOfScikitLearn,
     Raises,
     RaisesLocal,
+    RaisesLock,
     RaisesNamed,
     Rows,
     Slow,
@@ -37,7 +38,7 @@ from estimators import (
 from programs import start_program, wait_until_gone
 
 import infbench
-from infbench.errors import RunnerError, WorkerDied, WorkerError, WorkerStartError, WorkerTimeoutError
+from infbench.errors import RunnerError, WorkerDied, WorkerStartError, WorkerTimeoutError
 from infbench.runners import make_runner, process, sharing
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import WorkerTraceback
@@ -137,12 +138,21 @@ class TestDeath:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("estimator", [RaisesNamed(), RaisesLocal()], ids=["arguments", "local class"])
-    def test_that_cannot_travel_come_as_worker_errors(self, estimator):
+    @pytest.mark.parametrize(
+        ("estimator", "kind", "message"),
+        [
+            (RaisesNamed(), "WorkerError", "Named: this and that"),
+            (RaisesLock(), "WorkerError", "ValueError: .*lock"),
+            (RaisesLocal(), "Local", "has no name"),
+        ],
+        ids=["arguments", "lock", "local class"],
+    )
+    def test_come_as_what_they_are_or_as_worker_errors(self, estimator, kind, message):
         with infbench.ProcessRunner(estimator, n_processes=2) as runner:
             runner.takes_over = False
-            with pytest.raises(WorkerError, match=r"Named|Local") as raised:
+            with pytest.raises(Exception, match=message) as raised:
                 runner.predict(MARKED, batch_size=250)
+            assert raised.type.__name__ == kind
             assert isinstance(raised.value.__cause__, WorkerTraceback)
             assert "estimators.py" in str(raised.value.__cause__)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
