@@ -405,16 +405,16 @@ if __name__ == "__main__":
 """
 
 
+def run_python(*arguments, **others):
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, **others)
+
+
 @pytest.mark.parametrize("is_read", [True, False], ids=["standard input", "-c"])
 def test_program_without_a_file(start_method, is_read):
     """As a notebook, or what is typed at a prompt."""
-    run = subprocess.run(
-        [sys.executable, *(["-"] if is_read else ["-c", WITHOUT_FILE]), start_method],
-        input=WITHOUT_FILE if is_read else "",
-        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-        capture_output=True,
-        text=True,
-    )
+    command = ["-"] if is_read else ["-c", WITHOUT_FILE]
+    run = run_python(*command, start_method, input=WITHOUT_FILE if is_read else "")
     if is_read and start_method == "spawn":  # multiprocessing would say no more than that a file is missing
         last_line = run.stderr.splitlines()[-1]
         assert last_line.startswith("infbench.errors.WorkerStartError: multiprocessing cannot import a program")
@@ -429,13 +429,7 @@ def test_program_that_is_a_folder(tmp_path, start_method, command):
     folder = tmp_path / "program"
     folder.mkdir()
     (folder / "__main__.py").write_text(WITHOUT_FILE)
-    run = subprocess.run(
-        [sys.executable, *command, start_method],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
-        capture_output=True,
-        text=True,
-    )
+    run = run_python(*command, start_method, cwd=tmp_path)
     assert (run.returncode, run.stdout, run.stderr) == (0, "[2. 0. 0. 0.]\n", "")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +30,7 @@ from infbench.runners.connections import (
     wake,
 )
 from infbench.runners.helper import Helper
-from infbench.runners.launcher import STDIN, launcher, main_is_importable
+from infbench.runners.launcher import launcher, main_is_importable
 from infbench.runners.layout import to_bytes
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
 from infbench.runners.messages import Done, News, Share, exception_from_bytes
@@ -310,16 +309,6 @@ class Crew:
             raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken!r}") from broken
 
     def _start_template(self) -> Helper:
-        if self._start_method == "spawn" and getattr(sys.modules["__main__"], "__file__", None) == STDIN:
-            raise WorkerStartError(
-                "multiprocessing cannot import a program that is read from standard input in the processes that it "
-                "starts: save it as a file, or take start_method='forkserver'"
-            )
-        if self._start_method != "fork" and not spawn.get_executable():
-            raise WorkerStartError(
-                "sys.executable names no Python, as where another program has it built in: name one that runs infbench "
-                "to multiprocessing.set_executable()"
-            )
         arguments = (self._inner_threads, self._spin_s)
         if self._start_method != "forkserver":
             return Helper.start_template(self._start_method, *arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
 import pickle
 import select
 import sys
@@ -30,11 +29,10 @@ from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import News, Share
 from infbench.runners.rows import SharedRows, is_shareable
 from infbench.runners.sharing import Sharing
+from infbench.runners.start_methods import START_METHODS, check_start_is_possible, default_start_method
 
 if TYPE_CHECKING:
     import numpy as np
-
-START_METHODS = ("forkserver", "spawn", "fork")
 
 _MOST_PATIENCE_S = 10.0  # poll() takes no infinity
 
@@ -118,14 +116,14 @@ class ProcessRunner(Runner):
             raise UnknownNameError("start_method", start_method, START_METHODS)
         if timeout is not None and not timeout > 0:
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
-        self.start_method = start_method or _default_start_method()
+        self.start_method = start_method or default_start_method()
         self.timeout = timeout
 
     def _start(self) -> None:
         if not hasattr(select, "poll"):
             raise RunnerError(f"ProcessRunner needs a POSIX system, got {sys.platform}: use PoolRunner there")
         if self.n_processes > 1:
-            _check_start_method(self.start_method)
+            check_start_is_possible(self.start_method)
         self._inner_threads = InnerThreads(self.inner_threads)
         self._spin_s = _SPIN_S if usable_cpus() >= self.n_processes else 0.0
         self._rows = SharedRows()
@@ -379,34 +377,6 @@ class ProcessRunner(Runner):
         if worker.index in call.held:
             assert self.timeout is not None  # or nobody gives up
             raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
-
-
-def _check_start_method(start_method: str) -> None:
-    """Raise where this process, as it is, can start no other in that way."""
-    if start_method == "forkserver" and _is_frozen():
-        raise RunnerError(
-            "in a frozen program, which can run no Python but itself, ProcessRunner can start only with "
-            "start_method='spawn', after multiprocessing.freeze_support(), or 'fork', got 'forkserver'"
-        )
-    if start_method != "forkserver" and multiprocessing.current_process().daemon:
-        raise RunnerError(
-            "in a daemonic process, to which multiprocessing allows no children, ProcessRunner can start only with "
-            f"start_method='forkserver', got {start_method!r}"
-        )
-    around = multiprocessing.get_start_method(allow_none=True)
-    if start_method == "spawn" and around not in (None, *START_METHODS):
-        raise RunnerError(
-            f"in a process of {around}, ProcessRunner can start only with start_method='forkserver', got 'spawn'"
-        )
-
-
-def _default_start_method() -> str:
-    is_safe = sys.platform == "linux" and not _is_frozen()  # elsewhere libraries may not be forked
-    return "forkserver" if is_safe else "spawn"
-
-
-def _is_frozen() -> bool:
-    return bool(getattr(sys, "frozen", False))
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:
