@@ -162,6 +162,38 @@ def test_without_a_noise_floor_or_an_interval_nothing_is_a_change(tmp_path):
         assert not [step for step in steps if step.is_change]
 
 
+def of_runners(figures, runners):
+    """Give each runner the figures of the one that was planted."""
+    return {
+        benchmark: {
+            (model, name, *rest): value
+            for (model, runner, *rest), value in values.items()
+            for name in (("serial",) if runner == "serial" else runners)
+        }
+        for benchmark, values in figures.items()
+    }
+
+
+@pytest.mark.parametrize("runners", [("process",), ("process", "pool")])
+def test_serial_time_is_there_whichever_runner_was_measured_beside_it(tmp_path, runners):
+    for release, serial_s, measured in (("1.7.2", 0.1, runners), ("1.8.0", 0.2, ("pool",)), ("1.9.1", 0.2, runners)):
+        figures = of_runners(paired("forest", serial_s, 0.6 * serial_s), measured)
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    steps = [step for step in steps_in(tmp_path) if step.quantity == Quantity.SERIAL]
+    assert [(*(one.label for one in step.release_sets), step.outcome) for step in steps] == [
+        ("1.7.2", "1.8.0", Outcome.HIGHER),
+        ("1.8.0", "1.9.1", Outcome.NOISE),
+    ]
+
+
+def test_serial_time_must_be_confirmed_by_a_runner_that_both_ends_have(tmp_path):
+    for release, serial_s, measured in (("1.8.0", 0.1, ("process", "pool")), ("1.9.1", 0.2, ("pool",))):
+        figures = of_runners(paired("forest", serial_s, 0.06, cost=0.6), measured)
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    (serial,) = (step for step in steps_in(tmp_path) if step.quantity == Quantity.SERIAL)
+    assert serial.outcome == Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize(
     ("before", "after", "meaning", "reason"),
     [
@@ -179,6 +211,25 @@ def test_a_speedup_says_what_moved_it(tmp_path, before, after, meaning, reason):
     (speedup,) = (step for step in steps_in(tmp_path) if step.quantity == Quantity.SPEEDUP)
     assert speedup.is_change
     assert (speedup.meaning, speedup.reason) == (meaning, reason)
+
+
+@pytest.mark.parametrize(
+    ("after", "shares", "reason"),
+    [
+        ((0.08, 0.03), (0.03, 0.9), "one process got faster; what several did is inconclusive"),
+        ((0.10, 0.03), (0.03, 0.9), "one process stayed within the noise; what several did is inconclusive"),
+        ((0.13, 0.05), (0.9, 0.9), "which of the two times moved it is inconclusive"),
+    ],
+)
+def test_a_speedup_that_neither_time_explains_says_what_each_did(tmp_path, after, shares, reason):
+    for release, times in (("1.8.0", (0.10, 0.06)), ("1.9.1", after)):
+        figures = paired("forest", *times)
+        figures[THROUGHPUT] = {
+            key: spread(seconds, share) for key, seconds, share in zip(figures[THROUGHPUT], times, shares, strict=True)
+        }
+        write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    (speedup,) = (step for step in steps_in(tmp_path) if step.quantity == Quantity.SPEEDUP)
+    assert (speedup.outcome, speedup.meaning, speedup.reason) == (Outcome.HIGHER, Meaning.BETTER, reason)
 
 
 def test_parallel_time_that_the_pairs_contradict_is_inconclusive(tmp_path):

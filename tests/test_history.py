@@ -124,6 +124,14 @@ def test_a_failed_newer_run_does_not_hide_the_last_good_one(tmp_path):
     assert row.commit == "a" * 40
 
 
+@pytest.mark.parametrize("text", ['{"cost_ratio', "[]", '{"latency.Latency.track_predict_s": {}}'])
+def test_damaged_list_of_benchmarks_is_refused(tmp_path, text):
+    store(tmp_path)
+    (tmp_path / "benchmarks.json").write_text(text)
+    with pytest.raises(InfbenchError, match="must hold the benchmarks as asv notes them"):
+        load_history(tmp_path)
+
+
 def test_directory_without_results_is_refused(tmp_path):
     with pytest.raises(InfbenchError, match="no directory"):
         load_history(tmp_path / "nothing")

@@ -133,7 +133,13 @@ def test_versions_that_do_not_work_together_are_a_failure_and_say_why(index):
     assert "numpy" in done.stderr
 
 
-@pytest.mark.parametrize("text", [None, "no JSON", "{}", '{"include": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "no JSON", "[]", "{}", '{"include": []}', '{"include": null}', '{"include": ["x"]}'),
+        json.dumps({"include": [{"req": NEWEST}]}),
+    ],
+)
 def test_configuration_without_release_sets_is_refused(index, text, tmp_path):
     path = tmp_path / "asv.conf.json"
     if text is not None:
@@ -141,3 +147,12 @@ def test_configuration_without_release_sets_is_refused(index, text, tmp_path):
     done = index[1]("--config", str(path))
     assert done.returncode == 2
     assert "must hold release sets under `include`" in done.stderr
+
+
+@pytest.mark.parametrize(("missing", "command"), [("asv", "releases"), ("uv", "releases"), ("asv", "history")])
+def test_where_a_package_of_the_extra_is_missing_the_command_names_the_extra(missing, command):
+    code = f"import sys; sys.modules[{missing!r}] = None; from infbench.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not installed, it comes with infbench[bench]" in done.stderr
+    assert "Traceback" not in done.stderr

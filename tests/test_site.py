@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -191,6 +192,13 @@ def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
         ({1_000: point(1.5, 1.4, 1.6), 8_000: point(0.9, 0.8, 0.92)}, "It pays in part", None, "not with the largest"),
         ({1_000: point(0.6, 0.5, 0.7), 8_000: point(0.9, 0.8, 0.92)}, "It does not pay", None, "at best it is 0.90"),
         ({8_000: point(1.2, 1.04, 1.3)}, "Inconclusive", None, "does not stand out from the noise"),
+        # What lost stands out from the noise, and is not quoted as what does not.
+        (
+            {1_000: point(0.93, 0.92, 0.94), 8_000: point(0.9, 0.8, 1.1)},
+            "Inconclusive",
+            None,
+            "with 8,000 rows, is 0.90 times as fast",
+        ),
         ({8_000: point(3.0, 2.9, 3.1, paired=False)}, "Inconclusive", None, "not measured in pairs"),
         ({8_000: point(0.5, 0.0, math.inf)}, "Inconclusive", None, "interval unknown"),
         ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "noise floor unknown"),
@@ -238,8 +246,10 @@ def test_neighbours_without_steps_are_not_called_missing(tmp_path):
         (unpaired, "No step between these releases is judged: the speedup was not measured in pairs."),
         (apart, "No step between these releases is judged: they were not measured at the same commit."),
     ):
-        (entry,) = build(directory).parts["model-0-0"]["combinations"]
+        parts = build(directory).parts
+        (entry,) = parts["model-0-0"]["combinations"]
         assert entry["say_releases"].startswith(says)
+        assert parts["changes-0"]["say"].startswith("No two results can be compared, so there is no step to judge")
 
 
 def test_efficiency_that_is_told_was_measured_in_pairs():
@@ -248,6 +258,34 @@ def test_efficiency_that_is_told_was_measured_in_pairs():
     assert told.startswith("Efficiency is highest, 80%, with 8,000 rows in batches of 1,000.")
     assert "Of 1 size measured in pairs, 1 wins. 1 was not measured in pairs" in told
     assert words.batches({(1, 1): alone}, 2).startswith("Only 1 row in batches of 1 was measured")
+
+
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        ({"pool": point(1.2, 1.1, 1.3), "process": point(1.6, 1.5, 1.7)}, "process is fastest, 1.60 times one process"),
+        (
+            {
+                "loky": point(9.0, 8.0, 10.0, paired=False),
+                "pool": point(1.2, 1.1, 1.3),
+                "process": point(1.6, 1.5, 1.7),
+            },
+            "Of those measured in pairs, process is fastest, 1.60 times one process",
+        ),
+        ({"process": point(1.6, 1.5, 1.7)}, "Only process was measured: 1.60 times one process"),
+        (
+            {"loky": point(9.0, 8.0, 10.0, paired=False), "process": point(1.6, 1.5, 1.7)},
+            "Only process was measured in pairs: 1.60 times one process",
+        ),
+        (
+            {"loky": point(9.0, 8.0, 10.0, paired=False), "process": point(1.6, 1.5, 1.7, paired=False)},
+            "No runner was measured in pairs, and so none is judged.",
+        ),
+        ({"process": Point(None, None, None, None, paired=False)}, "No runner's speedup was measured."),
+    ],
+)
+def test_runner_that_is_called_fastest_was_measured_in_pairs(measured, says):
+    assert words.runners(measured).startswith(says)
 
 
 def test_scaling_laws_are_told_only_where_they_were_fitted(tmp_path):
@@ -335,6 +373,13 @@ def test_same_name_with_other_cpus_is_told_apart(tmp_path):
     assert [one["name"] for one in build(tmp_path).catalog["computers"]] == ["alpha (2 × a CPU)", "alpha (4 × a CPU)"]
 
 
+@pytest.mark.parametrize(("ram", "told"), [("24GB", "24GB"), ("16773922816", "17 GB")])
+def test_memory_of_a_machine_is_told_in_gigabytes_even_where_asv_noted_bytes(tmp_path, ram, told):
+    one_run(tmp_path, paired("forest", 0.1, 0.06), facts={"ram": ram})
+    (computer,) = build(tmp_path).catalog["computers"]
+    assert computer["facts"] == f"2 × a CPU, x86_64, {told}, Linux"
+
+
 def test_runners_have_what_was_measured_of_them_and_notes_say_what_was_not(tmp_path):
     figures = together(
         paired("forest", 0.1, 0.06),
@@ -405,6 +450,21 @@ def test_navigation_gets_one_entry(tmp_path):
     index.write_text("<ul></ul>")
     with pytest.raises(InfbenchError, match="no navigation"):
         publisher.add_nav_entry(index)
+
+
+def test_commits_keep_their_order_where_asv_publishes_a_range(tmp_path):
+    results, html = tmp_path / "results", tmp_path / "html"
+    for position, commit in enumerate(COMMITS):
+        how = {"versions": versions_of("1.9.1"), "commit": commit, "date": 9 - position}  # dates may lie
+        write_result(results, paired("forest", 0.1, 0.06), **how)
+    html.mkdir()
+    (html / "index.html").write_text('<li id="nav-li-"></li>')
+    conf = SimpleNamespace(project="small", results_dir=str(results), html_dir=str(html), env_dir=str(tmp_path / "env"))
+    repo = SimpleNamespace(get_revisions=lambda commits: {commit: COMMITS.index(commit) for commit in commits})
+    publisher.SpeedupPublisher.publish(conf, repo, None, None, {COMMITS[1]: 1})  # the range is that commit
+    table = json.loads((html / "speedup" / "figures.json").read_text())
+    commits = [row[table["columns"].index("commit")] for row in table["rows"]]
+    assert list(dict.fromkeys(commits)) == COMMITS
 
 
 def test_wheel_holds_the_templates(tmp_path):

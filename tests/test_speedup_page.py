@@ -425,6 +425,28 @@ def test_links_lead_to_what_they_show_and_focus_stays_where_it_is(golden, visit)
     assert "of=boosting" in page.url
 
 
+def test_inconclusive_steps_of_one_model_are_not_counted_against_those_of_all(golden, tmp_path, visit, monkeypatch):
+    root, _ = golden
+    choice = {"machine": "alpha (2 × a CPU)"}
+    page = visit(at(root / "html" / "speedup"), **choice)
+    page.select_option("#choice-show", "inconclusive")
+    settle(page)
+    page.select_option("#choice-of", "forest")
+    settle(page)
+    assert "No step of forest is inconclusive." in page.inner_text("#changes")
+    assert page.locator("#changes .note").count() == 0
+    page.select_option("#choice-show", "changes")
+    settle(page)
+    page.select_option("#choice-of", "shaky")
+    settle(page)
+    assert "no such change of shaky stands out from the noise." in page.inner_text("#changes")
+    monkeypatch.setattr("infbench.site.page._MAX_INCONCLUSIVE", 1)
+    publisher.write_page(tmp_path / "speedup", load_runs(root / "results"), project="small", subjects={})
+    page = visit(at(tmp_path / "speedup"), **choice, show="inconclusive", of="forest")
+    assert "No step of forest is among the largest that are inconclusive." in page.inner_text("#changes")
+    assert "inconclusive steps of all models, the page has the 1 largest" in page.inner_text("#changes .note")
+
+
 def test_an_older_tab_does_not_show_a_newer_edition(tmp_path, visit):
     def publish(*models):
         results = tmp_path / "-".join(models)
@@ -675,7 +697,7 @@ def test_eight_releases_and_ten_commits_are_a_light_page(tmp_path):
             {
                 name: {
                     (model, runner, rows, *rest): value
-                    for (model, _, _, *rest), value in values.items()
+                    for (_, _, _, *rest), value in values.items()
                     for runner in runners
                     for rows in (1_000, 8_000)
                 }
@@ -693,6 +715,8 @@ def test_eight_releases_and_ten_commits_are_a_light_page(tmp_path):
     sizes = {
         path.relative_to(tmp_path / "speedup"): path.stat().st_size for path in (tmp_path / "speedup").rglob("*.*")
     }
+    names = {path.name for path in sizes if path.parts[0] == "data"}
+    assert names == {"changes-0.js", "model-0-0.js", "model-0-1.js", "model-0-2.js"}
     loaded = [
         size for path, size in sizes.items() if path.parts[0] != "data" and path.suffix in {".html", ".js", ".css"}
     ]

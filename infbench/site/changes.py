@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from infbench.site.points import BASELINE, Measured, Workload
+from infbench.site.points import BASELINE, Measured, Point, Workload
 from infbench.site.repeats import Repeats, moved_together
 from infbench.site.stored import Computer, ReleaseSet
 from infbench.stats import Estimate, quotient
@@ -195,11 +195,15 @@ def compare(
     skipped: int = 0,
 ) -> Step | None:
     """Return the step of one quantity from one run to another, None where either lacks it."""
+    if quantity == Quantity.SERIAL:  # any runner will do; one that both ends have has figures that may confirm it
+        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3])
+        key = next((other for other in alike if other in before.points and other in after.points), key)
     ends = _figure(before, key, quantity), _figure(after, key, quantity)
     if ends[0] is None or ends[1] is None:
         return None
     ratio = quotient(ends[1], ends[0])
-    floor = max(_farther_bound(one.points[key].noise_floor) for one in (before, after))
+    points = [_point(one, key, quantity) for one in (before, after)]
+    floor = max(_farther_bound(point.noise_floor) for point in points if point is not None)
     repeat = repeats.of_serial(key[0]) if quantity == Quantity.SERIAL else repeats.of_runner(*key)
     noise = Noise(floor, repeat)
     outcome = judge(ratio, noise)
@@ -276,8 +280,15 @@ def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> It
             yield older, newer, position[newer.run.commit] - position[older.run.commit] - 1
 
 
+def _point(one: Measured, key: _Key, quantity: Quantity) -> Point | None:
+    """Return the point of a figure: that of a serial time may be of any runner, and of any number of processes."""
+    if key in one.points or quantity != Quantity.SERIAL:
+        return one.points.get(key)
+    return next((point for (workload, _), point in one.points.items() if workload[:3] == key[0][:3]), None)
+
+
 def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
-    point = one.points.get(key)
+    point = _point(one, key, quantity)
     if point is None:
         return None
     if quantity == Quantity.SPEEDUP:
@@ -347,4 +358,13 @@ def _meaning_of_speedup(outcome: Outcome, serial: Outcome, parallel: Outcome) ->
         if parallel == outcome:
             return Meaning.NEITHER, f"only because {one} by more than several did"
         return Meaning.NEITHER, f"{one}; what several did is inconclusive"
-    return meaning, "neither time alone moved beyond its noise"
+    if serial == parallel:
+        noise = "neither time alone moved beyond its noise"
+        return meaning, noise if serial == Outcome.NOISE else "which of the two times moved it is inconclusive"
+    return meaning, f"{_move('one process', serial)}; {_move('several', parallel)}"
+
+
+def _move(who: str, outcome: Outcome) -> str:
+    if outcome in _PACE:
+        return f"{who} got {_PACE[outcome]}"
+    return f"what {who} did is inconclusive" if outcome == Outcome.INCONCLUSIVE else f"{who} stayed within the noise"

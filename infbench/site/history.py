@@ -29,7 +29,7 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
     Raises
     ------
     InfbenchError
-        Where there is no such directory, or no cost ratio in it.
+        Where there is no such directory, no cost ratio in it, or a damaged list of benchmarks.
     """
     newest: dict[tuple[Any, ...], tuple[ReleaseSet, HistoryRow]] = {}
     runs = load_runs(results_dir, noted_versions(results_dir))

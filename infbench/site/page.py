@@ -471,7 +471,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _facts(computer: Computer, run: Run) -> str:
-    known = [computer.cpus, computer.architecture, run.facts.get("ram", ""), run.facts.get("os", "")]
+    ram = run.facts.get("ram", "")
+    if ram.isdecimal():  # asv itself stores bytes
+        ram = f"{int(ram) / 1e9:.0f} GB"
+    known = [computer.cpus, computer.architecture, ram, run.facts.get("os", "")]
     return ", ".join(part for part in known if part)
 
 

@@ -42,8 +42,10 @@ class SpeedupPublisher(OutputPublisher):  # type: ignore[misc]  # asv has no typ
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Mapping[str, int]) -> None:  # noqa: ARG003
         """Do what asv asks of a publisher: `graphs` know no release, so the stored results are read again."""
         runs = load_runs(conf.results_dir, noted_versions(conf.results_dir))
-        # The order of the history, where dates may lie: a commit that was rebased keeps its date.
-        runs.sort(key=lambda run: revisions.get(run.commit, -1))
+        # The order of the history, where dates may lie: a commit that was rebased keeps its date. Of
+        # `asv publish RANGE`, `revisions` has the commits of the range and the tags only.
+        order = repo.get_revisions({run.commit for run in runs})
+        runs.sort(key=lambda run: order.get(run.commit, -1))
         log.info(f"Writing the speedup page of {len(runs)} results")
         html_dir = Path(conf.html_dir)
         write_page(html_dir / "speedup", runs, project=conf.project, subjects=_subjects(repo))

@@ -8,7 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from asv.util import UserError, load_json
 from packaging.version import Version
+from uv import find_uv_bin
 
 from infbench.errors import InfbenchError, InvalidParameterError
 
@@ -35,12 +37,12 @@ def newer_release_set(config: str | Path) -> str | None:
     Raises
     ------
     InvalidParameterError
-        Where the configuration cannot be read, or has no entry with all libraries.
+        Where the configuration cannot be read, or has no entry with all libraries and a Python.
     InfbenchError
         Where uv finds no versions; the message holds what it said.
     """
-    newest = _newest_entry(config)
-    found = _resolve(newest["python"])
+    newest, python = _newest_entry(config)
+    found = _resolve(python)
     if all(Version(found[name]).release[:2] <= Version(newest["req"][name]).release[:2] for name in _WATCHED):
         return None
     return json.dumps({**newest, "req": found}, indent=4)
@@ -68,19 +70,19 @@ def add_release_set(config: str | Path, entry: str) -> None:
     path.write_text(f"{before}{include}{entries},\n{textwrap.indent(entry, ' ' * 8)}{end}{after}", encoding="utf-8")
 
 
-def _newest_entry(config: str | Path) -> dict[str, Any]:
-    from asv.util import UserError, load_json
-
+def _newest_entry(config: str | Path) -> tuple[dict[str, Any], str]:
+    """Return the newest entry, and its Python."""
     try:
         entries = load_json(str(config), js_comments=True)["include"]
-        return max(entries, key=lambda entry: [Version(entry["req"][name]) for name in reversed(LIBRARIES)])
-    except (OSError, UserError, KeyError, ValueError) as error:
+        newest: dict[str, Any] = max(
+            entries, key=lambda entry: [Version(entry["req"][name]) for name in reversed(LIBRARIES)]
+        )
+        return newest, str(newest["python"])
+    except (OSError, UserError, KeyError, TypeError, ValueError) as error:
         raise InvalidParameterError(f"{config} must hold release sets under `include`: {error!r}") from error
 
 
 def _resolve(python: str) -> dict[str, str]:
-    from uv import find_uv_bin
-
     options = ["--quiet", "--no-header", "--no-annotate", "--python-version", python]
     command = [find_uv_bin(), "pip", "compile", *options, "-"]
     wanted = "\n".join(reversed(LIBRARIES))  # uv gives the first its newest version, and the others what works with it

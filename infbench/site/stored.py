@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asv.results import iter_results
 from packaging.version import InvalidVersion, Version
 
 from infbench.errors import InfbenchError
@@ -153,8 +154,6 @@ def load_runs(results_dir: str | Path, benchmark_versions: Mapping[str, Any] | N
     InfbenchError
         Where there is no such directory.
     """
-    from asv.results import iter_results
-
     if not Path(results_dir).is_dir():
         raise InfbenchError(f"{results_dir} is no directory of asv results: `asv run` makes one")
     runs = [_run_of(result, benchmark_versions) for result in iter_results(str(results_dir))]
@@ -167,12 +166,20 @@ def noted_versions(results_dir: str | Path) -> dict[str, str] | None:
     Parameters
     ----------
     results_dir : str or Path
+
+    Raises
+    ------
+    InfbenchError
+        Where the file is damaged.
     """
     path = Path(results_dir) / "benchmarks.json"
     if not path.is_file():
         return None
-    noted = json.loads(path.read_text(encoding="utf-8"))
-    return {name: str(benchmark["version"]) for name, benchmark in noted.items() if isinstance(benchmark, dict)}
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        return {name: str(benchmark["version"]) for name, benchmark in noted.items() if isinstance(benchmark, dict)}
+    except (ValueError, AttributeError, KeyError) as error:
+        raise InfbenchError(f"{path} must hold the benchmarks as asv notes them: {error!r}") from error
 
 
 def _run_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> Run:

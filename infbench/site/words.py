@@ -115,8 +115,9 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
         answer = Answer.IN_PART
     else:
         answer = Answer.DOES_NOT if all(outcome is False for outcome in outcomes.values()) else Answer.INCONCLUSIVE
-    # Only rows that won may be quoted as what can be gained.
-    quoted = [n_samples for n_samples in judged if won[n_samples]] or list(judged)
+    # Only rows that won may be quoted as what can be gained, and only rows that did not lose as inconclusive.
+    quoted = [n_samples for n_samples in judged if won[n_samples]]
+    quoted = quoted or [n_samples for n_samples in judged if outcomes[n_samples] is None] or list(judged)
     best = max(quoted, key=lambda n_samples: _speedup(judged[n_samples]).value)
     speedup = _speedup(judged[best])
     alone = len(judged) == 1
@@ -273,7 +274,10 @@ def summary(steps: Sequence[Step], labels: Mapping[ReleaseSet, str]) -> str:
         What the page calls each, from the oldest to the newest.
     """
     if not steps:
-        return "Nothing was measured twice, neither with two releases nor on two commits: there is no step to judge."
+        return (
+            "No two results can be compared, so there is no step to judge: that takes a workload measured in pairs, "
+            "with two releases at the same commit or at two commits with the same libraries."
+        )
     count = {outcome: sum(step.outcome == outcome for step in steps) for outcome in Outcome}
     changed = count[Outcome.HIGHER] + count[Outcome.LOWER]
     return (
@@ -375,23 +379,27 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
 
 
 def runners(points: Mapping[str, Point]) -> str:
-    """Say which runner is fastest.
+    """Say which of the runners that were measured in pairs is fastest.
 
     Parameters
     ----------
     points : mapping of str to Point
         Runner to what was measured, of one workload. At least one.
     """
+    measured = {name: point for name, point in points.items() if point.speedup is not None}
+    if not measured:
+        return "No runner's speedup was measured."
     rated = sorted(
-        ((name, point.speedup) for name, point in points.items() if point.speedup is not None),
-        key=lambda pair: -pair[1].value,
+        ((name, _speedup(point)) for name, point in measured.items() if point.paired), key=lambda pair: -pair[1].value
     )
     if not rated:
-        return "No runner's speedup was measured."
+        return "No runner was measured in pairs, and so none is judged."
     name, speedup = rated[0]
-    first = f"{name} is fastest, {two_places(speedup.value)} times one process ({interval(speedup)})"
+    gain = f"{two_places(speedup.value)} times one process ({interval(speedup)})"
+    all_paired = len(rated) == len(measured)
     if len(rated) == 1:
-        return f"Only {name} was measured: {two_places(speedup.value)} times one process ({interval(speedup)})."
+        return f"Only {name} was measured{'' if all_paired else ' in pairs'}: {gain}."
     other, next_ = rated[1]
     apart = "" if speedup.low > next_.high else ", though their intervals overlap"
-    return f"{first}; next comes {other} with {two_places(next_.value)}{apart}."
+    of = "" if all_paired else "Of those measured in pairs, "
+    return f"{of}{name} is fastest, {gain}; next comes {other} with {two_places(next_.value)}{apart}."

@@ -411,15 +411,19 @@
     });
     const more = html("button", { type: "button" }, `Show all ${count(entries.length)}`);
     more.addEventListener("click", () => { all = true; draw(); document.getElementById("changes").focus({ preventScroll: true }); });
-    const cut = chosen.show === "inconclusive" && changes.n_inconclusive > entries.length ? `The ${count(entries.length)} largest of ${count(changes.n_inconclusive)}; the raw data has all.` : "";
+    const cut = chosen.show === "inconclusive" && changes.n_inconclusive > changes.inconclusive.length;
+    const whose = chosen.of ? ` of ${chosen.of}` : "";
+    const none = chosen.show === "inconclusive"
+      ? `No step${whose} is ${cut ? "among the largest that are " : ""}inconclusive.`
+      : `There is nothing to show here: no such change${whose} stands out from the noise.`;
     body("changes").replaceChildren(
       sentence(changes.say),
       html("p", { class: "choices" }, [["Show ", which], ["of ", of]].map(([text, select]) => html("label", { for: select.id, class: "inline" }, text, select))),
       lines.length
         ? table(`Steps on ${computer.name}, the largest first`, [["What"], ["Change"], ["Size", true], ["99 % interval", true], ["Noise", true], ["Before → after", true], ["Step"], ["Libraries that moved"]], lines)
-        : html("p", { class: "sentence" }, chosen.show === "inconclusive" ? "No step is inconclusive." : "There is nothing to show here: no such change stands out from the noise."),
+        : html("p", { class: "sentence" }, none),
       ...(visible.length < entries.length ? [more] : []),
-      ...(cut ? [html("p", { class: "note" }, cut)] : []),
+      ...(cut ? [html("p", { class: "note" }, `Of the ${count(changes.n_inconclusive)} inconclusive steps of all models, the page has the ${count(changes.inconclusive.length)} largest; the raw data has all.`)] : []),
     );
   }
 
