@@ -24,6 +24,81 @@ MAY_WRITE = {
     "releases.check": {"actions", "contents", "pull-requests"},
 }
 
+MACHINE = "github-ubuntu-24.04"
+WHO = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
+
+# A stand-in for GitHub's command, which opens and lists pull requests by their branches alone.
+GH = """\
+case "$1 $2" in
+"pr list") grep -sx -e "$4" "$HOME/pulls" || true ;;
+"pr create") test ! -e "$HOME/forbidden" && echo "$5" >> "$HOME/pulls" ;;
+esac
+"""
+
+
+def put_command(path, script):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def scripts(workflow, job):
+    """Give what the steps of a job run, by name or id."""
+    content = yaml.safe_load((ROOT / ".github" / "workflows" / f"{workflow}.yml").read_text(encoding="utf-8"))
+    return {step.get("name", step.get("id")): step["run"] for step in content["jobs"][job]["steps"] if "run" in step}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a function that runs a command with a home of its own, where `bin` comes first on PATH."""
+    put_command(tmp_path / "bin" / "gh", GH)
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(tmp_path)}
+    environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{environ['PATH']}"
+
+    def run(*command, cwd, **more):
+        done = subprocess.run(command, cwd=cwd, env=environ | more, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def origin(tmp_path, run):
+    """Give a repository to be cloned, with one commit."""
+    origin = tmp_path / "origin"
+    (origin / "results").mkdir(parents=True)
+    (origin / "results" / "benchmarks.json").write_text("old")
+    (origin / "code.py").write_text("")
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=origin)
+    run("git", "add", "--all", cwd=origin)
+    run("git", *WHO, "commit", "--quiet", "--message", "begin", cwd=origin)
+    return origin
+
+
+@pytest.fixture
+def night(tmp_path, run, origin):
+    """Give a function that does what the job does in a fresh clone, and returns the files that are kept then.
+
+    The bench writes as asv does, unless it failed before it measured anything: then there is no text.
+    """
+    steps = scripts("nightly", "measure")
+    work = tmp_path / "work"
+
+    def night(text, *, network=True):
+        run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
+        run("git", "remote", "set-url", "origin", str(origin) if network else "nowhere", cwd=work)
+        run("bash", "-e", "-c", steps["Take over the results of earlier nights"], cwd=work)
+        run("git", "remote", "set-url", "origin", str(origin), cwd=work)
+        if text is not None:
+            (work / "results" / "benchmarks.json").write_text(text)
+            (work / "results" / MACHINE).mkdir(exist_ok=True)
+            (work / "results" / MACHINE / f"{text}.json").write_text(text)
+        run("bash", "-e", "-c", steps["Keep the results"], cwd=work)
+        shutil.rmtree(work)
+        return run("git", "ls-tree", "-r", "--name-only", "results", cwd=origin).split()
+
+    return night
+
 
 @pytest.fixture(params=WORKFLOWS, ids=lambda path: path.stem)
 def workflow(request):
@@ -51,52 +126,76 @@ def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow):
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line) for line in uses)
 
 
-def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(tmp_path):
-    content = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
-    steps = {step["name"]: step["run"] for step in content["jobs"]["measure"]["steps"] if "name" in step}
-    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "HOME": str(tmp_path)}
-    work = tmp_path / "work"
-
-    def run(*command, cwd=work):
-        subprocess.run(command, cwd=cwd, env=environ, check=True, capture_output=True, text=True)
-
-    def night(text):
-        """Do what the job does in a fresh clone, with a bench that writes as asv does."""
-        run("git", "clone", "--quiet", str(tmp_path / "origin"), str(work), cwd=tmp_path)
-        run("bash", "-e", "-c", steps["Take over the results of earlier nights"])
-        (work / "results" / "benchmarks.json").write_text(text)
-        (work / "results" / "github-ubuntu-24.04").mkdir(exist_ok=True)
-        (work / "results" / "github-ubuntu-24.04" / f"{text}.json").write_text(text)
-        run("bash", "-e", "-c", steps["Keep the results"])
-        shutil.rmtree(work)
-
-    origin = tmp_path / "origin"
-    (origin / "results").mkdir(parents=True)
-    (origin / "results" / "benchmarks.json").write_text("old")
-    (origin / "code.py").write_text("")
-    run("git", "init", "--quiet", "--initial-branch=main", cwd=origin)
-    run("git", "add", "--all", cwd=origin)
-    who = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
-    run("git", *who, "commit", "--quiet", "--message", "begin", cwd=origin)
+def test_a_night_keeps_its_results_whatever_asv_wrote_into_tracked_files(run, origin, night):
     (origin / "results" / "reference").mkdir()
     (origin / "results" / "reference" / "old.json").write_text("")
     run("git", "add", "--all", cwd=origin)
-    run("git", *who, "commit", "--quiet", "--message", "results", cwd=origin)
+    run("git", *WHO, "commit", "--quiet", "--message", "results", cwd=origin)
     night("first")
     run("git", "rm", "--quiet", "-r", "results/reference", cwd=origin)
-    run("git", *who, "commit", "--quiet", "--message", "they were wrong", cwd=origin)
-    night("second")
-    listed = subprocess.run(
-        ["git", "ls-tree", "-r", "--name-only", "results"], cwd=origin, capture_output=True, text=True, check=True
-    )
-    own = [f"results/github-ubuntu-24.04/{name}.json" for name in ("first", "second")]
-    assert listed.stdout.split() == ["results/benchmarks.json", *own]
+    run("git", *WHO, "commit", "--quiet", "--message", "they were wrong", cwd=origin)
+    own = [f"results/{MACHINE}/{name}.json" for name in ("first", "second")]
+    assert night("second") == ["results/benchmarks.json", *own]
+
+
+def test_a_network_that_fails_costs_no_earlier_night(night):
+    night("first")
+    assert f"results/{MACHINE}/first.json" in night("second", network=False)
+
+
+def test_a_night_that_measured_nothing_does_not_stop_the_next(night):
+    assert night(None) == ["results/benchmarks.json"]
+    assert night("first") == ["results/benchmarks.json", f"results/{MACHINE}/first.json"]
+
+
+def test_a_night_adds_nothing_to_what_other_cpus_measured_of_this_commit(tmp_path, run, origin):
+    tonight = {"cpu": "A", "num_cpu": "4"}
+    noted = json.dumps({MACHINE: tonight})
+    put_command(origin / ".venv" / "bin" / "asv", f"echo '{noted}' > ~/.asv-machine.json")
+    put_command(tmp_path / "bin" / "make", f'ls results/{MACHINE} > "$HOME/found"')
+    commit = run("git", "rev-parse", "HEAD", cwd=origin)[:8]
+    files = {
+        f"{commit}-same.json": {"params": tonight},
+        f"{commit}-other.json": {"params": tonight | {"cpu": "B"}},
+        f"{commit}-fewer.json": {"params": tonight | {"num_cpu": "2"}},
+        "earlier-other.json": {"params": tonight | {"cpu": "B"}},
+        "machine.json": tonight | {"cpu": "B"},  # of last night: asv writes it when it runs
+    }
+    (origin / "results" / MACHINE).mkdir()
+    for name, content in files.items():
+        (origin / "results" / MACHINE / name).write_text(json.dumps(content))
+    run("bash", "-e", "-c", scripts("nightly", "measure")["bench"], cwd=origin)
+    found = set((tmp_path / "found").read_text().split())
+    assert found == {f"{commit}-same.json", "earlier-other.json", "machine.json"}
+
+
+def test_new_releases_get_their_pull_request_though_it_could_not_be_opened_at_first(tmp_path, run, origin):
+    script = scripts("releases", "check")["Open the pull request"]
+    work = tmp_path / "work"
+
+    def monday(day):
+        run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
+        (work / "code.py").write_text("new")
+        try:
+            run("bash", "-e", "-c", script, cwd=work, GIT_COMMITTER_DATE=f"2030-01-{day}T06:00:00Z")
+        finally:
+            shutil.rmtree(work)
+
+    (tmp_path / "forbidden").touch()  # as repositories begin: Actions may not open pull requests
+    with pytest.raises(subprocess.CalledProcessError):
+        monday("07")
+    branch = run("git", "for-each-ref", "--format=%(refname:short)", "refs/heads/release-set-*", cwd=origin).strip()
+    assert branch
+    (tmp_path / "forbidden").unlink()
+    monday("14")
+    monday("21")
+    assert (tmp_path / "pulls").read_text().split() == [branch]
+    assert run("git", "log", "-1", "--format=%cs", branch, cwd=origin).strip() == "2030-01-14"
 
 
 def test_the_machine_of_a_night_is_one_that_asv_knows_with_its_cpus(tmp_path):
     pytest.importorskip("asv", reason="asv comes with the bench extra")
-    content = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text(encoding="utf-8"))
-    (script,) = (step["run"] for step in content["jobs"]["measure"]["steps"] if step.get("id") == "bench")
+    script = scripts("nightly", "measure")["bench"]
     (measured_on,) = re.findall(r'ASV_ARGS="--machine (\S+)', script)
     assert script.index("asv machine") < script.index("make bench")
     commands = re.findall(r"^\.venv/bin/(asv machine .*)$", script, re.MULTILINE)
@@ -123,3 +222,19 @@ def test_code_of_a_pull_request_never_meets_a_token_that_writes(workflow):
         assert not any(key.startswith(f"{name}.") for key in MAY_WRITE)
     if "workflow_run" in triggers:
         assert not any("checkout" in step.get("uses", "") for job in content["jobs"].values() for step in job["steps"])
+
+
+def test_what_is_installed_never_meets_a_token(workflow):
+    _, content = workflow
+    for job in content["jobs"].values():
+        for step in job["steps"]:
+            if "actions/checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+            script = step.get("run", "")
+            environ = str([content.get("env"), job.get("env"), step.get("env")])
+            has_token = re.search(r"github\.token|secrets\.", environ) is not None
+            if has_token:
+                assert not re.search(r"\b(make|pip|uv)\b|\.venv/|\.ci/", script)
+            if "git push" in script:
+                assert has_token
+                assert script.index("gh auth setup-git") < script.index("git push")
