@@ -2,7 +2,7 @@
 # and pages lie in .asv: `make clean` removes both. Another interpreter: make PYTHON=python3.12 test
 
 PYTHON ?= python3
-# --quick times everything once, which takes minutes. For figures to keep, unhurried: make bench ASV_ARGS=
+# --quick starts workers once where their start is timed, and not twice. All else has its rounds in either case.
 ASV_ARGS ?= --quick
 COMMIT ?= HEAD^!
 PYTEST_ARGS ?=

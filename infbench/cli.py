@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-_QUICK = {"n_samples": 1_000, "batch_size": 100, "repeat": 9}
-_USUAL = {"n_samples": 100_000, "batch_size": None, "repeat": 11}
+_QUICK = {"n_samples": [1_000], "batch_size": 100, "repeat": 9}
+_USUAL = {"n_samples": [100_000], "batch_size": None, "repeat": 11}
 
 _BAR_AFTER_S = 1.0
 
@@ -52,6 +53,12 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: str | N
     if value is None or value == "None":
         return None
     return int(value) if re.fullmatch(r"[+-]?[0-9]{1,99}", value) else value
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Any]:
+    """Return what `_number` does of each part of a list with commas, each once."""
+    parts = [None] if value is None else [part.strip() for part in value.split(",")]
+    return list(dict.fromkeys(_number(context, parameter, part) for part in parts))
 
 
 _number_option = partial(click.option, callback=_number, metavar="INTEGER")
@@ -90,10 +97,15 @@ def cli() -> None:
     help=f"How to run on several processes: {', '.join(RUNNERS)}. {_LIST_HELP}",
 )
 @click.option("--method", default="predict", show_default=True, help="Method of the model.")
-@_number_option("--n-samples", help="Rows to predict. [default: 100000]")
+@click.option(
+    "--n-samples",
+    callback=_numbers,
+    metavar="INTEGER[,INTEGER...]",
+    help="Rows to predict. Several: from how many on does it pay? [default: 100000]",
+)
 @_number_option("--n-features", help="Columns. [default: those of the data set, 20 synthetic ones]")
 @_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
-@_number_option("--batch-size", help="Rows of a batch. [default: an even share for each process]")
+@_number_option("--batch-size", help="Rows of a batch. [default: all rows, or an even share for each process]")
 @_number_option("--repeat", help="Rounds of alternating runs. [default: 11]")
 @_number_option("--seed", default="0", show_default=True, help="Seed of the data and the model.")
 @click.option("--output", type=click.Path(), help="Write the report there as well.")
@@ -126,7 +138,7 @@ def compare(
             if workload[file] is not None and given(name) is not ParameterSource.DEFAULT:
                 raise InvalidParameterError(f"either --{name} or --{name}-file may be given, got both")
         if workload["data_file"] is not None and given("n_samples") is ParameterSource.DEFAULT:
-            workload["n_samples"] = None  # those of the file
+            workload["n_samples"] = [None]  # those of the file
         names = _names(runners)
         finished: list[Comparison] = []
         try:
@@ -135,7 +147,8 @@ def compare(
         except (KeyboardInterrupt, RunnerError):
             if finished:
                 _deliver_comparisons(finished, files)
-                click.echo(f"Only {len(finished)} of {len(names)} runners were measured.", err=True)
+                n_wanted = len(names) * len(workload["n_samples"])
+                click.echo(f"Only {len(finished)} of {n_wanted} measurements were finished.", err=True)
             raise
         _deliver_comparisons(finished, files)
 
@@ -306,17 +319,24 @@ def _measure(
     model_file: str | None,
     data_file: str | None,
     method: str,
-    n_samples: Any,
+    n_samples: list[Any],
     n_features: Any,
     n_processes: Any,
     batch_size: Any,
     repeat: Any,
     seed: Any,
 ) -> Iterator[Comparison]:
-    """Measure one runner after the other. Everything that can be refused is refused before the first."""
+    """Measure one runner after the other, with each number of rows.
+
+    Everything that can be refused is refused before the first.
+    """
     from infbench.checks import check_positive_int
     from infbench.measure import check_comparable, compare
+    from infbench.runners.batches import take
 
+    for number in n_samples:
+        check_positive_int("n_samples", number, allow_none=len(n_samples) == 1)
+    most = n_samples[0] if len(n_samples) == 1 else max(n_samples)
     check_positive_int("n_processes", n_processes, allow_none=True)
     check_positive_int("batch_size", batch_size, allow_none=True)
     check_positive_int("repeat", repeat)
@@ -324,13 +344,14 @@ def _measure(
         runner_class(name)
     if model_file is None:
         _check_models([model])
-    with _progress(f"fit {model}" if model_file is None else f"load {model_file}", repeat * len(runners)) as show:
+    n_rounds = repeat * len(runners) * len(n_samples)
+    with _progress(f"fit {model}" if model_file is None else f"load {model_file}", n_rounds) as show:
         estimator = None if model_file is None else read_model(model_file)
         if data_file is None:
             n_columns = getattr(estimator, "n_features_in_", None) if n_features is None else n_features
-            X = load_data(data, n_samples=n_samples, n_features=n_columns, random_state=seed)
+            X = load_data(data, n_samples=most, n_features=n_columns, random_state=seed)
         else:
-            X = read_data(data_file, n_samples=n_samples)
+            X = read_data(data_file, n_samples=most)
             if n_features not in (None, X.shape[1]):
                 raise InvalidParameterError(f"n_features must be {X.shape[1]}, as in {data_file}, got {n_features!r}")
         if estimator is None:
@@ -345,21 +366,22 @@ def _measure(
                 check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
         except NotFittedError as error:
             raise InvalidParameterError(str(error)) from error
-        for position, name in enumerate(runners):
-            show(f"start {name}", position * repeat)
+        for position, (name, number) in enumerate(product(runners, n_samples)):
+            rows = "" if len(n_samples) == 1 else f", {number:,} rows"
+            show(f"start {name}{rows}", position * repeat)
             try:
                 comparison = compare(
                     estimator,
-                    X,
+                    take(X, 0, len(X) if number is None else number),
                     runner=name,
                     n_processes=of_each[name],
                     model=model_file or model,
                     data=data_file or data,
                     random_state=seed,
-                    progress=partial(_show_rounds, show, f"measure {name}", position * repeat),
+                    progress=partial(_show_rounds, show, f"measure {name}{rows}", position * repeat),
                     **how,
                 )
-            except (InfbenchError, MemoryError, OSError):
+            except InfbenchError:
                 raise
             except Exception as error:  # whatever an estimator may raise
                 raise RunnerError(f"{name} with {model_file or model}: {type(error).__name__}: {error}") from error
@@ -372,15 +394,17 @@ def _show_rounds(show: Show, what: str, finished_before: int, finished: int, _to
 
 def _deliver_comparisons(comparisons: list[Comparison], files: dict[str, str | None]) -> None:
     from infbench.report import comparison_csv, comparison_markdown, comparison_text
+    from infbench.report_sizes import sizes_markdown, sizes_text
     from infbench.results import comparisons_to_json
 
-    report = comparison_text(comparisons)
+    several = len({comparison.n_samples for comparison in comparisons}) > 1
+    report = (sizes_text if several else comparison_text)(comparisons)
     _deliver(
         report,
         (files["text"], lambda: report),
         (files["json"], lambda: comparisons_to_json(comparisons)),
         (files["csv"], lambda: comparison_csv(comparisons)),
-        (files["markdown"], lambda: comparison_markdown(comparisons)),
+        (files["markdown"], lambda: (sizes_markdown if several else comparison_markdown)(comparisons)),
     )
 
 

@@ -20,7 +20,7 @@ from statistics import median
 from typing import IO, Any, NamedTuple
 
 from infbench.errors import InfbenchError, InvalidParameterError
-from infbench.results import GateRow
+from infbench.results import UNCHANGED, GateRow
 from infbench.stats import estimate_median
 
 MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression")
@@ -206,11 +206,12 @@ def blame(cost: GateRow, *, serial: GateRow, runner: GateRow) -> GateRow:
     -------
     GateRow
         With a `cause` where the ratio rose only because serial is faster, or fell only because it is slower: by the
-        whole interval of its time, and not by that of the runner's.
+        whole interval of its time, and not by that of the runner's, and with nothing left that it does not explain.
     """
-    if cost.verdict == "worse" and serial.change.high < 1 and runner.change.low <= 1:
+    unexplained = cost.change.value * serial.change.value
+    if cost.verdict == "worse" and serial.change.high < 1 and runner.change.low <= 1 and unexplained < UNCHANGED:
         return replace(cost, cause="only serial is faster")
-    if cost.verdict == "better" and serial.change.low > 1 and runner.change.high >= 1:
+    if cost.verdict == "better" and serial.change.low > 1 and runner.change.high >= 1 and unexplained > 1 / UNCHANGED:
         return replace(cost, cause="only serial is slower")
     return cost
 
@@ -285,6 +286,9 @@ def _started(root: Path, workload: Path, runner: str, n_processes: int) -> Itera
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # of a line that it did not read, which would hide why it failed
+                process.stdin.close()
 
 
 def _git(*arguments: str) -> bytes:

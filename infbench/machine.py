@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -64,16 +65,12 @@ def usable_cpus() -> int:
 
 def library_versions() -> dict[str, str]:
     """Return library name to installed version, in the order of `LIBRARIES`; absent ones are left out."""
-    versions = {}
-    for library in LIBRARIES:
-        try:
-            versions[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:  # a checkout that runs without being installed
-            continue
-    if "infbench" not in versions:
-        from infbench import __version__
+    from infbench import __version__  # not what is installed: that may be older than the checkout that runs
 
-        versions = {"infbench": __version__, **versions}
+    versions = {"infbench": __version__}
+    for library in LIBRARIES[1:]:
+        with suppress(metadata.PackageNotFoundError):
+            versions[library] = metadata.version(library)
     return versions
 
 

@@ -58,7 +58,8 @@ def compare(
     n_processes : int or None, default=None
         How many processes compute; None: as many as the CPUs that this process may use.
     batch_size : int or None, default=None
-        Rows of a batch, for both runners. None: what the runner takes by itself, see `Runner.default_batch_size`.
+        Rows of a batch, for both runners. None: the serial one is given all rows at once, as the estimator would be,
+        and the other one takes what it does by itself, see `Runner.default_batch_size`.
     method : str, default="predict"
         The estimator's method.
     repeat : int, default=11
@@ -102,8 +103,7 @@ def compare(
     n_samples = check_rows(X, estimator)
     X = untouchable(X)  # it is computed again and again
     candidate = make_runner(runner, estimator, n_processes=n_processes)
-    if batch_size is None:
-        batch_size = candidate.default_batch_size(n_samples)
+    serial_batch_size = int(batch_size or n_samples)
     with ExitStack() as open_runners:
         serial = open_runners.enter_context(SerialRunner(estimator))
         runners: list[Runner] = [serial, candidate, serial]
@@ -115,9 +115,12 @@ def compare(
         ready_s = time.perf_counter()
         candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
+        batch_size = int(batch_size or candidate.default_batch_size(n_samples))  # `auto` has made up its mind now
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
-        passes = [_one_pass(timed, method, X, batch_size) for timed in runners]
+        passes = [_one_pass(one, method, X, batch_size if one is candidate else serial_batch_size) for one in runners]
+        for one_pass in (passes[0], *passes[3:]):
+            one_pass()  # nobody has called these yet
         timed_s = time_in_turn(passes, repeat, progress, least_s=least_s)
         serial_s, parallel_s, serial_again_s, *default_threads_s = timed_s
         paused_s: list[tuple[float, ...]] = [(), ()]
@@ -131,9 +134,10 @@ def compare(
         n_samples=n_samples,
         n_features=_n_features(X),
         batch_size=batch_size,
+        serial_batch_size=serial_batch_size,
         n_processes=candidate.n_processes,
         inner_threads=1,
-        random_state=random_state,
+        random_state=int(random_state),
         serial_s=serial_s,
         parallel_s=parallel_s,
         serial_again_s=serial_again_s,
@@ -229,10 +233,12 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
         expected = serial.run(method, untouchable(X), batch_size=batch_size)
     took_over, runner.takes_over = runner.takes_over, False  # or the caller might compute all, and be its own judge
     try:
-        got = runner.run(method, untouchable(X), batch_size=batch_size)
+        # Twice, as what follows a call at once may go another way than what follows a pause.
+        answers = [runner.run(method, untouchable(X), batch_size=batch_size) for _ in range(2)]
     finally:
         runner.takes_over = took_over
-    check_same_answer(expected, got, bit_exact=runner.bit_exact)
+    for got in answers:
+        check_same_answer(expected, got, bit_exact=runner.bit_exact)
 
 
 def _has_jobs(estimator: Any) -> bool:

@@ -23,6 +23,8 @@ _VISITS = 3
 """The rounds of a size are measured in so many parts, all other sizes between them. A machine that is slow for seconds,
 as virtual ones are, would otherwise be all that a size of short calls sees of it."""
 
+_REFUSALS = (MissingDependencyError, InvalidParameterError)
+
 _ROUND_S = 0.3
 """A round takes so long at least; one of short calls, 0.06 s, becomes five. That costs little, and a virtual CPU may
 change its speed as often as the calls take turns."""
@@ -43,7 +45,7 @@ def measure_peers(
     """Measure every runner with every model and size, each runner and model in a process of its own.
 
     All inner threads are one, there and in its workers. A runner that fails is told with its problem, and the others
-    are measured.
+    are measured, as are the sizes with which it does not.
 
     Parameters
     ----------
@@ -121,28 +123,41 @@ def _measure(
 
     estimator = make_model(model, random_state=random_state)
     parts: dict[tuple[int, int], list[Comparison]] = {}
-    problem, refused = "", False
-    try:
-        for n_rounds in _split(repeat):
-            for n_samples, batch_size in sizes:
-                part = compare(
-                    estimator,
-                    make_data(n_samples=n_samples, random_state=random_state),
-                    runner=runner,
-                    n_processes=n_processes,
-                    batch_size=batch_size,
-                    repeat=n_rounds,
-                    least_s=n_rounds * _ROUND_S,
-                    model=model,
-                    data="synthetic",
-                    random_state=random_state,
-                )
-                parts.setdefault((n_samples, batch_size), []).append(part)
-    except (MissingDependencyError, InvalidParameterError) as error:
-        problem, refused = str(error), True
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and the others are measured
-        problem = f"{type(error).__name__}: {error}"
-    return Peer(model, runner, tuple(map(pooled, parts.values())), problem, refused=refused)
+    problems: dict[tuple[int, int], Exception] = {}
+    for n_rounds, size in product(_split(repeat), sizes):
+        if size in problems:
+            continue
+        n_samples, batch_size = size
+        try:
+            part = compare(
+                estimator,
+                make_data(n_samples=n_samples, random_state=random_state),
+                runner=runner,
+                n_processes=n_processes,
+                batch_size=batch_size,
+                repeat=n_rounds,
+                least_s=n_rounds * _ROUND_S,
+                model=model,
+                data="synthetic",
+                random_state=random_state,
+            )
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and the others are measured
+            problems[size] = error
+        else:
+            parts.setdefault(size, []).append(part)
+    refused = not parts and all(isinstance(problem, _REFUSALS) for problem in problems.values())
+    return Peer(model, runner, tuple(map(pooled, parts.values())), _told(problems, len(sizes)), refused=refused)
+
+
+def _told(problems: dict[tuple[int, int], Exception], n_sizes: int) -> str:
+    """Return what went wrong, and with which sizes unless it was the same with all."""
+    by_text: dict[str, list[str]] = {}
+    for (n_samples, batch_size), problem in problems.items():
+        text = str(problem) if isinstance(problem, _REFUSALS) else f"{type(problem).__name__}: {problem}"
+        by_text.setdefault(text, []).append(f"{n_samples:,} / {batch_size:,}")
+    if [len(sizes) for sizes in by_text.values()] == [n_sizes]:
+        return next(iter(by_text))
+    return "; ".join(f"{', '.join(sizes)}: {text}" for text, sizes in by_text.items())
 
 
 def _split(repeat: int) -> list[int]:

@@ -32,24 +32,33 @@ def verdict(comparison: Comparison) -> str:
     return " ".join(_claim_and_evidence(comparison))
 
 
+def pays(comparison: Comparison) -> bool | None:
+    """Tell whether the runner pays, as `verdict` says it; None where that is inconclusive."""
+    noise, over_default = comparison.noise_floor, comparison.speedup_over_default_threads
+    judged = [comparison.speedup_estimate] if over_default is None else [comparison.speedup_estimate, over_default]
+    if all(one.low > max(noise.high, 1) for one in judged):
+        return True
+    return False if any(one.high < min(noise.low, 1) for one in judged) else None
+
+
+_ANSWERS = {True: "It pays", False: "It does not pay", None: "Inconclusive"}
+
+
+def subject(comparison: Comparison) -> str:
+    """Return the runner as a sentence names it."""
+    # Not "2 processes": what computes in the runner `native` are threads.
+    return f"{comparison.runner} with n_processes={comparison.n_processes}"
+
+
 def _claim_and_evidence(comparison: Comparison) -> list[str]:
     speedup, noise = comparison.speedup_estimate, comparison.noise_floor
     over_default = comparison.speedup_over_default_threads
-    judged = [speedup] if over_default is None else [speedup, over_default]
-    if all(one.low > max(noise.high, 1) for one in judged):
-        answer = "It pays"
-    elif any(one.high < min(noise.low, 1) for one in judged):
-        answer = "It does not pay"
-    else:
-        answer = "Inconclusive"
-    # Not "2 processes": what computes in the runner `native` are threads.
-    subject = f"{comparison.runner} with n_processes={comparison.n_processes}"
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
     n_batches = -(-comparison.n_samples // comparison.batch_size)
     few = n_batches < comparison.n_processes and comparison.runner not in _SHARE_OUT_NO_BATCHES
     batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
     told = [
-        f"{answer}: {subject} is {speedup.value:.2f} times as fast as a single process",
+        f"{_ANSWERS[pays(comparison)]}: {subject(comparison)} is {speedup.value:.2f} times as fast as a single process",
         f"({intervals}), efficiency {comparison.efficiency:.0%}.",
     ]
     if over_default is not None:
@@ -83,7 +92,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH)),
         text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         textwrap.fill(_other_note(comparisons[0]), PROSE_WIDTH),
-        "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons)),
+        "\n".join(f"{name + ':':<14}{value}" for name, value in conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -107,7 +116,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, markdown_table, str),
         markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         _other_note(comparisons[0]),
-        "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons)),
+        "\n".join(f"- {name}: {value}" for name, value in conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -183,8 +192,10 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
         answer = f"**Worse** than {base}."
     elif "inconclusive" in verdicts:
         answer = f"**Inconclusive** against {base}: the figures are too noisy to confirm a change, or to rule one out."
-    else:
+    elif set(verdicts) == {"unchanged"}:
         answer = f"Not worse than {base}: a change of 20 % is excluded."
+    else:
+        answer = f"Not worse than {base}."
     cells = [
         (
             row.benchmark,
@@ -199,8 +210,9 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     note = (
         "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
         "made warm passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
-        "measured alike. worse, better: the whole interval lies beyond 5 % and the noise floor's median, and the "
-        "change beyond the noise floor's interval. unchanged: within 5 %, and a change of 20 % is excluded."
+        "measured alike; it counts in both directions. worse, better: the whole interval lies beyond 5 % and the noise "
+        "floor's median, and the change beyond the noise floor's interval. unchanged: within 5 %, and a change of 20 % "
+        "is excluded."
     )
     columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
     return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"
@@ -238,8 +250,8 @@ def _time_cells(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-_PAUSE_COLUMNS = ("runner", "single, after a pause", "multi, after a pause", "speedup", "95 % interval")
-_PAUSE_NOTE = (
+PAUSE_COLUMNS = ("single, after a pause", "multi, after a pause", "speedup", "95 % interval")
+PAUSE_NOTE = (
     "after a pause: one run by itself, 50 ms after the last one. Workers sleep by then, and so may CPUs. All other "
     "times are of runs that follow each other."
 )
@@ -250,18 +262,20 @@ def _pause_blocks(
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
     prose: Callable[[str], str],
 ) -> list[str]:
-    rows = [
-        (
-            comparison.runner,
-            format_duration(median(comparison.paused_serial_s)),
-            format_duration(median(comparison.paused_parallel_s)),
-            f"{speedup.value:.2f}",
-            format_interval(speedup),
-        )
-        for comparison in comparisons
-        if (speedup := comparison.speedup_after_pause) is not None
-    ]
-    return [table(_PAUSE_COLUMNS, rows), prose(_PAUSE_NOTE)] if rows else []
+    rows = [(one.runner, *pause_cells(one)) for one in comparisons if one.paused_serial_s]
+    return [table(("runner", *PAUSE_COLUMNS), rows), prose(PAUSE_NOTE)] if rows else []
+
+
+def pause_cells(comparison: Comparison) -> tuple[str, ...]:
+    """Return what belongs into `PAUSE_COLUMNS`, of a comparison that was measured after pauses too."""
+    speedup = comparison.speedup_after_pause
+    assert speedup is not None  # it is measured
+    return (
+        format_duration(median(comparison.paused_serial_s)),
+        format_duration(median(comparison.paused_parallel_s)),
+        f"{speedup.value:.2f}",
+        format_interval(speedup),
+    )
 
 
 _OTHER_COLUMNS = (
@@ -313,6 +327,7 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "n_samples": comparison.n_samples,
         "n_features": comparison.n_features,
         "batch_size": comparison.batch_size,
+        "serial_batch_size": comparison.serial_batch_size,
         "n_processes": comparison.n_processes,
         "repeat": comparison.repeat,
         "random_state": comparison.random_state,
@@ -382,22 +397,27 @@ def _default_threads_s(comparison: Comparison) -> float | None:
     return median(comparison.serial_default_threads_s) if comparison.serial_default_threads_s else None
 
 
-def _conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
+def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
+    """Yield what was measured, where and with what, each with its name."""
     comparison = comparisons[0]
     machine = comparison.machine
     yield "model", comparison.model
     yield "method", comparison.method
     yield "data", comparison.data or "given"
-    yield "n_samples", f"{comparison.n_samples:,}"
+    yield "n_samples", ", ".join(dict.fromkeys(f"{one.n_samples:,}" for one in comparisons))
     yield "n_features", f"{comparison.n_features:,}"
-    for name in ("n_processes", "batch_size"):
-        of_each = [f"{getattr(one, name):,}" for one in comparisons]
-        alike = len(set(of_each)) == 1
-        told = (f"{value} ({one.runner})" for value, one in zip(of_each, comparisons, strict=True))
-        yield name, of_each[0] if alike else ", ".join(told)
+    yield "n_processes", _of_each(comparisons, "n_processes")
+    at_once = any(one.batch_size != one.serial_batch_size == one.n_samples for one in comparisons)
+    yield "batch_size", _of_each(comparisons, "batch_size") + "; single: all rows at once" * at_once
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
     yield "CPUs", machine.cpus
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", machine.libraries
+
+
+def _of_each(comparisons: Sequence[Comparison], name: str) -> str:
+    """Return a number, or those of all runners where they differ."""
+    numbers = {f"{getattr(one, name):,} ({one.runner})": f"{getattr(one, name):,}" for one in comparisons}
+    return next(iter(numbers.values())) if len(set(numbers.values())) == 1 else ", ".join(numbers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -89,7 +88,7 @@ def _serial_rows(peers: Sequence[Peer], sizes: Sequence[tuple[int, int]]) -> Ite
         format_duration(median(c.serial_median_s for c in by_size[size])) if by_size[size] else "-" for size in sizes
     )
     yield "(serial time)", *times, "", ""
-    widest = (max((c.noise_floor for c in by_size[size]), key=_width, default=None) for size in sizes)
+    widest = (max((c.noise_floor for c in by_size[size]), key=_known_width, default=None) for size in sizes)
     yield "(noise floor)", *(map(_with_interval, widest)), "", ""
 
 
@@ -118,8 +117,8 @@ def _mean_cells(speedups: Sequence[float]) -> tuple[str, str]:
     return f"{geometric_mean(speedups):.2f}" if speedups else "-", str(len(speedups))
 
 
-def _width(estimate: Estimate) -> float:
-    return estimate.high / estimate.low if estimate.is_bounded else math.inf
+def _known_width(estimate: Estimate) -> float:
+    return estimate.high / estimate.low if estimate.is_bounded else 0.0
 
 
 def _with_interval(estimate: Estimate | None) -> str:

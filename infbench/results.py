@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -14,9 +15,9 @@ from infbench.errors import ResultFormatError
 from infbench.machine import Machine
 from infbench.stats import Estimate, ratio_estimate
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _ADDED = {"added_pss_bytes": None, "paused_serial_s": (), "paused_parallel_s": ()}
-"""Fields that results of older versions lack, and what holds for these."""
+"""Fields that results of older versions lack, and what holds for these. Their batches were the same for all runners."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Comparison:
         What was measured. `model` and `data` are labels; `runner` is a name of `infbench.RUNNERS`.
     n_samples, n_features, batch_size, n_processes : int
         Rows, columns, rows of a batch, and processes that compute.
+    serial_batch_size : int
+        Rows of a batch of the serial runner: all of them where nobody asked for batches.
     inner_threads : int
         BLAS and OpenMP threads that each process was limited to.
     random_state : int
@@ -61,6 +64,7 @@ class Comparison:
     n_samples: int
     n_features: int
     batch_size: int
+    serial_batch_size: int
     n_processes: int
     inner_threads: int
     random_state: int
@@ -152,10 +156,10 @@ class Comparison:
             Where a field is missing.
         """
         try:
-            known = {**_ADDED, **stored}
+            known = {**_ADDED, "serial_batch_size": stored.get("batch_size"), **stored}
             values: dict[str, Any] = {field.name: known[field.name] for field in fields(cls)}
             values["machine"] = Machine(**values["machine"])
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ResultFormatError(f"not a stored comparison: {error!r}") from error
         for name, value in values.items():
             if isinstance(value, list):
@@ -253,6 +257,10 @@ class Peer:
     refused: bool = False
 
 
+UNCHANGED = 1.05
+"""A change by less is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateRow:
     """A figure of which less is better, of one commit divided by that of another.
@@ -284,12 +292,15 @@ class GateRow:
         """
         if self.cause:
             return self.cause
-        low, high = self.change.low, self.change.high
-        if low > max(1.05, self.noise_floor.value) and self.change.value > self.noise_floor.high:
+        low, high, noise = self.change.low, self.change.high, self.noise_floor
+        # Which of two equal sides was divided by which is chance.
+        least = max(UNCHANGED, noise.value, 1 / noise.value)
+        most = max(noise.high, 1 / noise.low if noise.low else math.inf)
+        if low > least and self.change.value > most:
             return "worse"
-        if high < min(1 / 1.05, self.noise_floor.value) and self.change.value < self.noise_floor.low:
+        if high < 1 / least and self.change.value < 1 / most:
             return "better"
-        close = 1 / 1.05 < self.change.value < 1.05
+        close = 1 / UNCHANGED < self.change.value < UNCHANGED
         return "unchanged" if close and low > 1 / 1.2 and high < 1.2 else "inconclusive"
 
 

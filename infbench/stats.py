@@ -287,14 +287,15 @@ def _least_squares(costs: Mapping[int, float], *, coherency: bool) -> tuple[floa
     rows = [((n - 1) / (n * cost), (n - 1) / cost, 1 - 1 / (n * cost)) for n, cost in costs.items()]
     aa, ab, bb = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
     ay, by = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    contention, pairs = ay / aa, 0.0
     if coherency:
         determinant = aa * bb - ab * ab
-        contention, pairs = (ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant
-        if pairs > 0:
-            # Where the best contention is outside its range, the best pair lies on that border.
-            bounded = min(max(contention, 0.0), 1.0)
-            return bounded, pairs if bounded == contention else max((by - bounded * ab) / bb, 0.0)
-    return min(max(ay / aa, 0.0), 1.0), 0.0
+        if (by * aa - ay * ab) / determinant > 0:
+            contention, pairs = (ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant
+    bounded = min(max(contention, 0.0), 1.0)
+    if coherency and bounded != contention:  # the best pair lies on that border
+        pairs = max((by - bounded * ab) / bb, 0.0)
+    return bounded, pairs
 
 
 def _percentiles(value: float, resampled: Sequence[float], confidence: float) -> Estimate:

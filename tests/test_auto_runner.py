@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
-from estimators import DozesOffElsewhere, Slow, SlowElsewhere
+from estimators import DozesOffElsewhere, Rows, Slow, SlowElsewhere
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
@@ -52,6 +52,12 @@ def test_single_row_of_a_forest_is_shared_out():
         assert runner.chosen == "forest"
 
 
+def test_few_rows_of_a_forest_are_few_whatever_a_batch_may_hold():
+    with auto(infbench.make_model("random_forest")) as runner:
+        check_answer(runner, "predict_proba", infbench.make_data(n_samples=1, n_features=20), 10_000)
+        assert runner.chosen == "forest"
+
+
 def test_single_batch_of_anything_else_and_a_single_process_need_no_measurement():
     with auto(Slow(0.001)) as runner:
         check_answer(runner, "predict", ROWS, 2_000)
@@ -59,6 +65,17 @@ def test_single_batch_of_anything_else_and_a_single_process_need_no_measurement(
     with auto(Slow(0.001), n_processes=1) as runner:
         check_answer(runner, "predict", ROWS, 100)
         assert (runner.chosen, runner.costs) == ("serial", {})
+
+
+@pytest.mark.parametrize(("estimator", "expected"), [(Rows(), 2_000), (Slow(0.005), 1_000)], ids=["kept", "shared"])
+def test_rows_that_are_not_worth_sharing_out_are_one_batch_from_then_on(estimator, expected):
+    with auto(estimator) as runner:
+        assert runner.default_batch_size(2_000) == 1_000
+        for _ in range(2):
+            np.testing.assert_array_equal(runner.predict(ROWS), ROWS[:, 0])
+        assert runner.default_batch_size(2_000) == expected
+        assert runner.default_batch_size(1_000) == 500  # nobody knows yet
+    assert runner.default_batch_size(2_000) == 1_000
 
 
 def test_costs_are_kept_by_kind_of_call():

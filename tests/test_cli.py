@@ -28,6 +28,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor
 
 from infbench.report import comparison_csv, comparison_markdown, comparison_text
+from infbench.report_sizes import sizes_markdown, sizes_text
 from infbench.results import comparisons_from_json
 
 ROOT = Path(__file__).parents[1]
@@ -279,7 +280,7 @@ def test_a_pipeline_is_measured_on_a_data_frame(tmp_path):
     assert (comparison.n_samples, comparison.n_features) == (100, 2)
 
 
-def test_what_the_estimator_raises_is_told_and_loses_no_finished_result(tmp_path):
+def test_what_the_estimator_raises_is_told(tmp_path):
     joblib.dump(LogisticRegression().fit([[0.0], [1.0]], [0, 1]), tmp_path / "model.joblib")
     np.save(tmp_path / "rows.npy", np.full((40, 1), np.nan))
     files = ["--model-file", "model.joblib", "--data-file", "rows.npy", "--output", "results.txt"]
@@ -329,12 +330,65 @@ def test_too_many_rows_for_the_memory_are_told_without_a_traceback(tmp_path):
 
 
 def test_none_may_be_asked_for(tmp_path):
-    """None rows of a real set are all of it, and a batch of None an even share, with --quick too."""
+    """None rows of a real set are all of it, and a batch of None what each runner takes, with --quick too."""
     sizes = ["--n-samples", "None", "--batch-size", "None", "--n-processes", "2", "--repeat", "1", "--quick"]
-    run = infbench(*["compare", "--model", "dummy", "--data", "wine", "--runner", "native"], *sizes, cwd=tmp_path)
+    how = ["compare", "--model", "dummy", "--data", "wine", "--runner", "threads,native"]
+    run = infbench(*how, *sizes, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert re.search(r"^n_samples: +178$", run.stdout, re.MULTILINE)
-    assert re.search(r"^batch_size: +89$", run.stdout, re.MULTILINE)
+    batch_sizes = r"89 \(threads\), 178 \(native\); single: all rows at once"
+    assert re.search(rf"^batch_size: +{batch_sizes}$", run.stdout, re.MULTILINE)
+
+
+def test_several_numbers_of_rows_tell_from_how_many_on_it_pays(tmp_path):
+    how = ["--model", "dummy", "--runner", "threads,native", "--n-samples", "400, 40,400"]
+    files = ["--output", "all.txt", "--json", "all.json", "--csv", "all.csv", "--markdown", "all.md"]
+    run = infbench("compare", *how, "--n-processes", "2", "--repeat", "3", *files, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert [(one.runner, one.n_samples, one.batch_size, one.serial_batch_size) for one in comparisons] == [
+        ("threads", 400, 200, 400),
+        ("threads", 40, 20, 40),
+        ("native", 400, 400, 400),
+        ("native", 40, 40, 40),
+    ]
+    assert run.stdout == (tmp_path / "all.txt").read_text() == sizes_text(comparisons)
+    assert (tmp_path / "all.md").read_text() == sizes_markdown(comparisons)
+    assert (tmp_path / "all.csv").read_text() == comparison_csv(comparisons)
+
+
+@pytest.mark.parametrize(("n_samples", "got"), [("10,x", "'x'"), ("10,", "''"), ("10,None", "None"), ("10,0", "0")])
+def test_each_number_of_rows_is_checked(tmp_path, n_samples, got):
+    run = infbench("compare", "--model", "dummy", "--n-samples", n_samples, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines()[-1] == f"Error: n_samples must be a positive int, got {got}"
+
+
+FAILS = """
+import infbench.runners
+from infbench.runners.serial import SerialRunner
+
+infbench.runners.RUNNERS |= {"fails": "sitecustomize:Fails"}
+
+class Fails(SerialRunner):
+    def _start(self):
+        raise OSError(12, "no process for you")
+"""
+
+
+def test_a_runner_that_the_system_fails_loses_no_finished_result(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FAILS)
+    command = [sys.executable, "-m", "infbench", *SMALL, "--n-processes", "1", "--runner", "native,fails,threads"]
+    run = subprocess.run(
+        [*command, "--json", "all.json"], cwd=tmp_path, env=environ(tmp_path), capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "Only 1 of 3 measurements were finished.",
+        "Error: fails with logistic_regression: OSError: [Errno 12] no process for you",
+    ]
+    (native,) = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert run.stdout == comparison_text([native])
 
 
 def test_special_files_are_written_to_and_not_replaced(tmp_path):
@@ -440,7 +494,7 @@ def test_an_answer_that_differs_is_no_result(tmp_path):
 def test_a_runner_that_fails_leaves_the_results_of_those_before_it(tmp_path):
     run = run_strange(tmp_path, "--model", "kills", "--runner", "native,process")
     assert run.returncode == 1
-    assert "Only 1 of 2 runners were measured.\nError: a worker process died with exit code 3 " in run.stderr
+    assert "Only 1 of 2 measurements were finished.\nError: a worker process died with exit code 3 " in run.stderr
     assert "Traceback" not in run.stderr
     assert (tmp_path / "results.txt").read_text() == run.stdout
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
@@ -533,7 +587,7 @@ def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, 
         assert process.wait() == 130
     assert begun
     assert not psutil.wait_procs(begun, timeout=ends_within_s)[1]
-    assert shown.replace("\r", "").endswith("Only 1 of 2 runners were measured.\nError: interrupted\n")
+    assert shown.replace("\r", "").endswith("Only 1 of 2 measurements were finished.\nError: interrupted\n")
     if runner == "process":  # workers of the other two may say by themselves that they were interrupted
         assert "Traceback" not in shown
     assert out == (tmp_path / "results.txt").read_text()

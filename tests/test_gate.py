@@ -106,6 +106,27 @@ def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick
     assert git("worktree", "list", cwd=repository).count("\n") == 0
 
 
+FAILS = """
+from infbench.runners.process import ProcessRunner as _Runner
+
+def _fail(self):
+    raise LookupError("nobody is at home")
+
+_Runner._start = _fail
+"""
+
+
+def test_why_a_side_failed_is_told(repository, quick):
+    module = repository / "infbench" / "runners" / "process.py"
+    before = module.read_text()
+    module.write_text(before + FAILS)
+    code, out, errors = finish(start(repository, *quick))
+    module.write_text(before)
+    assert (code, out) == (1, "")
+    assert errors.startswith(f"Error: the process of {repository.name} failed with exit code 1:\n")
+    assert errors.endswith("LookupError: nobody is at home\n")
+
+
 @pytest.mark.timeout(1_200)
 def test_runner_that_takes_a_fifth_longer_is_caught(repository, slower, request):
     if not request.config.getoption("full"):
@@ -184,6 +205,11 @@ def test_wrong_usage_is_refused(repository, arguments, message):
         (Estimate(1.0, 0.95, 1.05), SILENT, "unchanged"),
         (Estimate(1.0, 0.8, 1.3), SILENT, "inconclusive"),
         (Estimate(0.8, 0.7, 0.9), SILENT, "better"),
+        # Equal sides that differ by this much, whichever was divided by the other.
+        (Estimate(1.08, 1.06, 1.12), Estimate(1.15, 1.11, 1.25), "inconclusive"),
+        (Estimate(1.08, 1.06, 1.12), Estimate(0.87, 0.80, 0.90), "inconclusive"),
+        (Estimate(0.92, 0.89, 0.94), Estimate(0.87, 0.80, 0.90), "inconclusive"),
+        (Estimate(0.92, 0.89, 0.94), Estimate(1.15, 1.11, 1.25), "inconclusive"),
     ],
 )
 def test_verdict(change, noise, verdict):
@@ -252,11 +278,19 @@ def test_cost_ratio_takes_no_blame_for_serial(serial, runner, verdict):
     assert f"| {'**worse**' if alarm else verdict} |" in gate_markdown([cost], "main")
 
 
+def test_a_little_that_serial_has_gained_excuses_no_more_than_that():
+    serial = GateRow("forest, process", "serial time", Estimate(0.99, 0.985, 0.995), SILENT)
+    unsure = GateRow("forest, process", "time", Estimate(1.15, 0.99, 1.3), SILENT)
+    assert blame(row("cost ratio", 1.16), serial=serial, runner=unsure).verdict == "worse"
+
+
 def test_report_says_the_worst_first():
     worse = GateRow("forest, process", "time", Estimate(1.25, 1.2, 1.3), SILENT)
     unclear = GateRow("forest, process", "cost ratio", Estimate(1.0, 0.7, 1.3), SILENT)
     fine = GateRow("dummy, process", "time", Estimate(0.99, 0.97, 1.01), SILENT)
     assert gate_markdown([fine, unclear, worse], "main").startswith("**Worse** than main.")
     assert gate_markdown([fine, unclear], "main").startswith("**Inconclusive** against main")
-    assert gate_markdown([fine], "main").startswith("Not worse than main: a change of 20 % is excluded.")
+    assert gate_markdown([fine], "main").startswith("Not worse than main: a change of 20 % is excluded.\n")
+    faster = GateRow("forest, process", "time", Estimate(0.7, 0.65, 0.75), SILENT)
+    assert gate_markdown([fine, faster], "main").startswith("Not worse than main.\n")
     assert "| forest, process | time | +25% | +20% to +30% | -2% to +2% | **worse** |" in gate_markdown([worse], "main")

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "tables": {"stats"},
     "report": LEAVES | {"results", "tables"},
     "report_peers": LEAVES | {"results", "tables"},
+    "report_sizes": LEAVES | {"results", "tables", "report"},
     "site": LEAVES | {"results", "tables"},
     "outputs": {"errors"},
     "cli": LEAVES
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "gate",
         "report",
         "report_peers",
+        "report_sizes",
         "site",
         "outputs",
     },

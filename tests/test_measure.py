@@ -7,14 +7,15 @@ from statistics import median
 import numpy as np
 import psutil
 import pytest
-from estimators import NotOfScikitLearn, Raises, Rows, Slow, SlowElsewhere, TellsProcess
+from estimators import NotOfScikitLearn, Raises, Rows, Slow, SlowAtFirst, SlowElsewhere, TellsBatches, TellsProcess
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import infbench
 from infbench.errors import AnswerMismatchError, InvalidParameterError, MissingMethodError, UnknownNameError
-from infbench.measure import check_comparable, compare, paired_cost_samples
+from infbench.machine import usable_cpus
+from infbench.measure import check_comparable, check_runner, compare, paired_cost_samples
 from infbench.results import comparisons_from_json, comparisons_to_json
 
 X = np.arange(400.0).reshape(200, 2)
@@ -52,15 +53,30 @@ class TestCompare:
         assert len(result.paused_serial_s) == len(result.paused_parallel_s) == 3
         assert comparisons_from_json(comparisons_to_json([result])) == [result]
 
+    def test_numbers_of_numpy_can_be_stored(self):
+        sizes = {"batch_size": np.int64(50), "random_state": np.uint8(7), "n_processes": np.int32(2)}
+        result = compare(Rows(), X, runner="threads", repeat=1, **sizes)
+        assert comparisons_from_json(comparisons_to_json([result])) == [result]
+
     def test_what_takes_long_is_not_measured_after_pauses(self):
         result = compare(Slow(0.06), X, runner="native", n_processes=2, batch_size=100, repeat=1)
         assert result.paused_serial_s == result.paused_parallel_s == ()
 
     def test_batch_is_what_the_runner_takes_unless_somebody_says_otherwise(self):
-        result = compare(Rows(), X[:99], runner="native", n_processes=2, model="mine", repeat=1)
-        assert (result.batch_size, result.model) == (50, "mine")
+        result = compare(Rows(), X[:99], runner="threads", n_processes=2, model="mine", repeat=1)
+        assert (result.batch_size, result.serial_batch_size, result.model) == (50, 99, "mine")
         forest = infbench.make_model("random_forest", n_features=2)
-        assert compare(forest, X[:99], runner="forest", n_processes=2, repeat=1).batch_size == 99
+        for runner in ("forest", "native"):
+            assert compare(forest, X[:99], runner=runner, n_processes=2, repeat=1).batch_size == 99
+
+    @pytest.mark.parametrize(("batch_size", "serial_ones"), [(None, {50, 49, 99}), (33, {33})])
+    def test_the_serial_runner_is_given_all_rows_at_once_unless_somebody_says_otherwise(self, batch_size, serial_ones):
+        """As the estimator itself would be: two calls in its place would make it look slow."""
+        estimator = TellsBatches()
+        compare(estimator, X[:99], runner="pool", n_processes=2, batch_size=batch_size, repeat=1)
+        assert estimator.batches.keys() == serial_ones  # some to compare the answers; a pool computes elsewhere
+        if batch_size is None:
+            assert estimator.batches[99] > 2 * estimator.batches[50]
 
     def test_other_methods_and_other_rows(self):
         model = infbench.make_model("logistic_regression", n_features=2)
@@ -74,6 +90,12 @@ class TestCompare:
     @pytest.mark.parametrize("runner", ["process", "pool"])
     def test_processes_that_wait_at_the_same_time_are_faster(self, runner):
         assert compare(Slow(0.02), X, runner=runner, n_processes=2, batch_size=50, repeat=2).speedup > 1
+
+    @pytest.mark.skipif(usable_cpus() == 1, reason="one inner thread is the default with one CPU")
+    def test_no_first_call_is_among_those_that_are_timed(self):
+        estimator = SlowAtFirst()
+        compare(estimator, X, runner="threads", n_processes=2, batch_size=50, repeat=1)
+        assert estimator.n_calls > 10 * len(X) / 50  # as it is quick, a turn has several calls
 
     @pytest.mark.parametrize("runner", ["process", "pool"])
     def test_handicap_of_the_workers_shows(self, runner):
@@ -201,6 +223,18 @@ class TestCostSamples:
         model = infbench.make_model("logistic_regression", n_features=2)
         with infbench.SerialRunner(model) as runner:
             assert len(paired_cost_samples(runner, X, batch_size=50, method="decision_function", repeat=2)) == 2
+
+
+def test_what_only_the_second_answer_shows_is_found():
+    class WrongAfterwards(infbench.SerialRunner):
+        n_calls = 0
+
+        def _run(self, method, batches):
+            self.n_calls += 1
+            return super()._run(method, batches) + (self.n_calls > 1)
+
+    with WrongAfterwards(Rows()) as runner, pytest.raises(AnswerMismatchError):
+        check_runner(runner, X, batch_size=50)
 
 
 def test_an_estimator_that_changes_its_rows_is_measured_and_the_rows_are_not_changed():

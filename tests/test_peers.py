@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from statistics import geometric_mean
 from subprocess import PIPE
@@ -18,7 +19,7 @@ import pytest
 from test_report import PAYS
 
 from infbench.report_peers import peers_markdown, peers_text
-from infbench.results import Peer, comparisons_from_json
+from infbench.results import Peer, comparisons_from_json, comparisons_to_json
 from infbench.tables import format_ratio
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +153,30 @@ def test_sizes_take_turns(repeat, visits, tmp_path):
     assert all(c.repeat > repeat for c in comparisons)  # a call takes microseconds
 
 
+FAILS_WITH_40 = """
+import infbench.runners
+from infbench.runners.serial import SerialRunner
+
+infbench.runners.RUNNERS |= {"fails": "sitecustomize:Fails"}
+
+class Fails(SerialRunner):
+    def _run(self, method, batches):
+        if batches.n_samples == 40:
+            raise LookupError("not with 40")
+        return super()._run(method, batches)
+"""
+
+
+def test_a_size_that_fails_costs_the_others_no_round(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FAILS_WITH_40)
+    sizes = ("--size", "40:40", "--size", "60:20", "--repeat", "7", "--json", "all.json")
+    done = run("--model", "dummy", "--runner", "fails", *sizes, cwd=tmp_path, path=str(tmp_path))
+    assert (done.returncode, done.stderr) == (1, "Error: failed: fails with dummy\n")
+    assert "fails: 40 / 40: LookupError: not with 40" in done.stdout
+    (measured,) = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert (measured.n_samples, len(measured.paused_serial_s)) == (60, 7)
+
+
 @pytest.mark.parametrize("runner", ["process", "pool"])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_leaves_no_process(stop, runner, tmp_path):
@@ -199,6 +224,30 @@ def test_report_has_a_table_for_each_model_and_the_means():
     assert "n_processes=4 and one inner thread in each, seed 7, on 4 usable CPUs of 8 (Some CPU)" in " ".join(
         text.split()
     )
+
+
+def test_a_runner_with_too_few_rounds_does_not_hide_the_noise_of_the_others():
+    few = replace(FAST, runner="threads", **dict.fromkeys(("serial_s", "parallel_s", "serial_again_s"), (1.0,) * 4))
+    text = peers_text([Peer("dummy", "process", (FAST,)), Peer("dummy", "threads", (few,))])
+    assert next(line.split()[2:4] for line in text.splitlines() if line.startswith("(noise")) == ["1.00", "(1.00-1.00)"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs").glob("peers*.json")))
+def test_what_is_documented_follows_from_what_was_measured(name):
+    text = (ROOT / "docs" / f"{name}.json").read_text()
+    comparisons = comparisons_from_json(text)
+    assert comparisons_to_json(comparisons) == text
+    by_cell = groupby(comparisons, key=lambda one: (one.model, one.runner))
+    lines = peers_markdown([Peer(model, runner, tuple(group)) for (model, runner), group in by_cell]).splitlines()
+    assert set(lines) <= set((ROOT / "docs" / f"{name}.md").read_text().splitlines())
+
+
+def test_means_of_the_documentation_are_those_of_its_table():
+    comparisons = comparisons_from_json((ROOT / "docs" / "peers.json").read_text())
+    told = (ROOT / "docs" / "runners.md").read_text()
+    for runner in {one.runner for one in comparisons}:
+        mean = geometric_mean(one.speedup for one in comparisons if one.runner == runner)
+        assert f"`{runner}` {mean:.2f}" in told
 
 
 def test_markdown_says_the_same():

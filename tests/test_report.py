@@ -41,6 +41,7 @@ PAYS = Comparison(
     n_samples=12_000,
     n_features=20,
     batch_size=1_500,
+    serial_batch_size=1_500,
     n_processes=4,
     inner_threads=1,
     random_state=7,
@@ -156,7 +157,14 @@ def test_conditions_that_differ_name_their_runners():
     for text in (comparison_text([PAYS, other]), comparison_markdown([PAYS, other])):
         assert f"{PAYS.batch_size:,} (process), 2,000 (forest)" in text
         assert "4 (process), 2 (forest)" in text
+        assert "all rows at once" not in text
     assert "(process)" not in comparison_text([PAYS, LOSES])
+
+
+def test_a_single_process_that_was_given_all_rows_at_once_is_told_of():
+    at_once = replace(PAYS, serial_batch_size=PAYS.n_samples)
+    assert "batch_size:   1,500; single: all rows at once\n" in comparison_text([at_once])
+    assert "- batch_size: 1,500; single: all rows at once\n" in comparison_markdown([at_once])
 
 
 def test_a_noise_floor_below_one_makes_no_slower_runner_pay():

@@ -38,6 +38,7 @@ def comparison(**changes):
         "n_samples": 1_000,
         "n_features": 20,
         "batch_size": 100,
+        "serial_batch_size": 1_000,
         "n_processes": 4,
         "inner_threads": 1,
         "random_state": 0,
@@ -177,9 +178,9 @@ def without(name):
         ('{"schema_version": 1}', "not an infbench result file.*comparisons"),
         ('{"schema_version": 1, "comparisons": null}', "not an infbench result file"),
         ('{"schema_version": 1, "comparisons": 3}', "not an infbench result file"),
-        ('{"schema_version": 4, "comparisons": []}', "schema_version must be 1 to 3, got 4"),
-        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 to 3, got '1'"),
-        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 to 3, got None"),
+        ('{"schema_version": 5, "comparisons": []}', "schema_version must be 1 to 4, got 5"),
+        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 to 4, got '1'"),
+        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 to 4, got None"),
         ('{"schema_version": 1, "comparisons": [{}]}', "not a stored comparison.*model"),
         ('{"schema_version": 1, "comparisons": [null]}', "not a stored comparison"),
         ('{"schema_version": 1, "comparisons": ["text"]}', "not a stored comparison"),
@@ -219,10 +220,14 @@ def test_efficiency_of_a_row_of_history_is_by_process():
 
 def test_files_of_older_versions_are_read():
     stored = json.loads(comparisons_to_json([comparison()]))
+    stored["schema_version"] = 3
+    del stored["comparisons"][0]["serial_batch_size"]  # all that was not there yet
+    third = comparison(serial_batch_size=100)
+    assert comparisons_from_json(json.dumps(stored)) == [third]
     stored["schema_version"] = 2
-    for name in ("paused_serial_s", "paused_parallel_s"):  # all that was not there yet
+    for name in ("paused_serial_s", "paused_parallel_s"):
         del stored["comparisons"][0][name]
-    second = comparison(paused_serial_s=(), paused_parallel_s=())
+    second = replace(third, paused_serial_s=(), paused_parallel_s=())
     assert comparisons_from_json(json.dumps(stored)) == [second]
     stored["schema_version"] = 1
     del stored["comparisons"][0]["added_pss_bytes"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from infbench.runners import sharing
@@ -122,6 +123,16 @@ class TestSharing:
         assert not pays(made)
         assert made.row_s("predict", batches_of(1, 3)) == 0.5
         assert made.row_s("predict", batches_of(1, 4)) == 0.0
+
+    def test_what_must_be_pickled_costs_more_to_share_out(self):
+        made = Sharing(n_processes=2)
+        batches = Batches(pd.DataFrame({"nbytes": np.zeros(20)}), 20, 2)  # whose rows nobody can tell the bytes of
+        made.note_costs("predict", batches, 1, 10 * COST_S / 5)
+        assert pays(made, batches=batches)
+        made.note_pickling("predict", batches, 10, 3.1 * COST_S)
+        assert not pays(made, batches=batches)
+        made.note_costs("predict", batches, 1, 100 * COST_S / 5)
+        assert pays(made, batches=batches)
 
     def test_keeps_no_more_kinds_than_it_may(self, monkeypatch):
         monkeypatch.setattr(sharing, "_MOST_KINDS", 3)

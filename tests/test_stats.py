@@ -238,6 +238,9 @@ def test_parameters_of_a_scaling_law_are_never_negative():
     assert (law.contention.value, law.coherency.value) == (0.0, 0.0)
     slower_than_serial = {n: [2.0] * 9 for n in (1, 2, 4, 8)}
     assert fit_scaling(slower_than_serial, coherency=False).contention.value == 1.0
+    slower_still = fit_scaling({1: [1.0] * 9} | {n: [1.5] * 9 for n in (2, 4, 8)}, coherency=True)
+    assert slower_still.contention.value == 1.0
+    assert slower_still.coherency.value > 0  # contention alone makes no process slower than one
 
 
 def test_scaling_law_takes_four_numbers_of_processes():

@@ -21,6 +21,8 @@ _WEIGHTS = {"serial": 0.9, "threads": 1.1}
 must promise a tenth. Two threads may share a CPU for as long as a call takes, in one call and not in the next; workers
 are kept apart."""
 
+_SHARE_OUT_NO_ROWS = {"serial", "forest"}
+
 _FOREST_ROWS = 1_000
 """With more rows in a batch, sharing out rows has always been the better way for a forest."""
 
@@ -32,12 +34,12 @@ _ROUNDS, _TURN_S, _MOST_S = 5, 0.01, 0.3
 slows a machine for a moment must not hit one way alone. The middle turn counts, and of its calls the middle one: now
 and then a worker happens to be awake, or two threads on two CPUs, and the best would promise what most do not hold."""
 
-_PAUSE_S = 0.005
+_PAUSED_AFTER_S = 0.005
 """A call after a longer pause is another kind of call: workers have slept, and so have their CPUs, whose caches are
 cold. On a 2-CPU virtual machine, calls of 0.5 ms that gain 1.4 on two processes one after the other gain 1.1 after a
 pause of 3 ms, and lose after one of 10 ms."""
 
-_PAUSES, _SLEEP_S, _NOTICES_S = 3, 0.02, 0.02
+_PAUSES, _SLEEP_S, _SHORT_S = 3, 0.02, 0.02
 """What a pause costs is measured with so many of them, so long, if a call takes less than so long: others hardly notice
 one."""
 
@@ -98,6 +100,9 @@ class AutoRunner(Runner):
     after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
     start what was not needed before.
 
+    Without a `batch_size` the first call of so many rows has an even share for each process. Where that has shown that
+    no share is worth giving away, later ones have all rows in one batch, as the estimator itself would.
+
     Examples
     --------
     >>> import infbench
@@ -110,10 +115,17 @@ class AutoRunner(Runner):
 
     name: ClassVar[str] = "auto"
 
+    def default_batch_size(self, n_samples: int) -> int:
+        """Return an even share for each process, or `n_samples` once it is known that none is worth giving away."""
+        even = super().default_batch_size(n_samples)
+        is_kept = self._started_in_pid is not None and self._is_kept.get((n_samples, even), False)
+        return n_samples if is_kept else even
+
     def _start(self) -> None:
         self.costs: dict[Shape, dict[str, Cost]] = {}
         self.chosen: str | None = None
         self._choices: dict[tuple[str, int, int, bool], str] = {}
+        self._is_kept: dict[tuple[int, int], bool] = {}  # by rows, and rows of a batch
         self._last_s = -math.inf
         self._runners: dict[str, Runner] = {}
         self._open = ExitStack()
@@ -124,14 +136,17 @@ class AutoRunner(Runner):
     _close_in_fork = _close
 
     def _run(self, method: str, batches: Batches) -> Any:
-        paused = time.monotonic() - self._last_s > _PAUSE_S
+        paused = time.monotonic() - self._last_s > _PAUSED_AFTER_S
         call = method, batches.n_samples, batches.batch_size, paused
         if call not in self._choices:
             if len(self._choices) == _MOST_CHOICES:
                 self._choices.clear()
+                self._is_kept.clear()
             # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
             with suppress(ValueError):
                 self._choices[call] = self._choose(method, batches, paused=paused)
+                at_best = self._choose(method, batches, paused=False)
+                self._is_kept[call[1:3]] = at_best in _SHARE_OUT_NO_ROWS
         self.chosen = self._choices.get(call, "serial")
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
@@ -161,12 +176,12 @@ class AutoRunner(Runner):
         if self.n_processes > 1:
             if len(batches) > 1:
                 ways += ["threads", "process"]
-            if batches.batch_size <= _FOREST_ROWS and is_forest(self.estimator):
+            if min(batches.batch_size, batches.n_samples) <= _FOREST_ROWS and is_forest(self.estimator):
                 ways.append("forest")
         return ways
 
     def _n_counted(self, name: str, n_batches: int) -> int:
-        if name in {"serial", "forest"}:
+        if name in _SHARE_OUT_NO_ROWS:
             return n_batches
         return math.ceil(n_batches / self.n_processes) * self.n_processes
 
@@ -177,7 +192,7 @@ class AutoRunner(Runner):
         calls = {(name, n): self._call(name, method, batches, n) for name, n in loads}
         typical_s = dict(zip(loads, _typical_seconds(list(calls.values())), strict=True))
         many_s = paused_s = {name: typical_s[name, n_many] for name in ways}
-        if many_s["serial"] < _NOTICES_S:
+        if many_s["serial"] < _SHORT_S:
             paused = time_after_pauses([calls[name, n_many] for name in ways], _PAUSES, _SLEEP_S)
             paused_s = dict(zip(ways, map(median, paused), strict=True))
         costs = {}

@@ -195,8 +195,8 @@ class Runner(ABC):
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
             What the estimator takes.
         batch_size : int or None, default=None
-            Rows handed to one call of the estimator. None: an even share for each process, or all rows for ``forest``,
-            which shares out trees instead.
+            Rows handed to one call of the estimator. None: an even share for each process, or all rows where rows are
+            not shared out: ``serial``, ``forest``, ``native`` and, where it does not pay, ``auto``.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The trees of a forest shared out among processes, for few rows."""
+"""The trees of a forest shared out among processes, for small batches."""
 
 from __future__ import annotations
 
@@ -152,7 +152,8 @@ def _as_trees_want_it(X: Any, forest: Any) -> np.ndarray[Any, Any] | None:
     """Return rows as the forest hands them to its trees, or None where that is better left to the forest."""
     names = getattr(forest, "feature_names_in_", None)
     if hasattr(X, "columns"):
-        if names is None or list(X.columns) != list(names) or any(dtype.kind not in "biuf" for dtype in X.dtypes):
+        kinds = {getattr(dtype, "kind", "O") for dtype in X.dtypes}  # not every library's dtypes have one
+        if names is None or list(X.columns) != list(names) or not kinds <= set("biuf"):
             return None
     elif type(X) is not np.ndarray or X.dtype.kind not in "biuf" or names is not None:
         return None

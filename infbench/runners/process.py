@@ -240,8 +240,10 @@ class ProcessRunner(Runner):
         for worker, (start, stop) in zip(workers, shares, strict=False):
             pickled = room = None
             if place is None:
-                first_row, _ = batches.rows(start, stop)
+                first_row, last_row = batches.rows(start, stop)
+                began_s = time.perf_counter()
                 pickled = pickle.dumps(packed(batches.take(start, stop)), pickle.HIGHEST_PROTOCOL)
+                self._sharing.note_pickling(call.method, batches, last_row - first_row, time.perf_counter() - began_s)
             elif copies_too:
                 room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
                 copies.append(copy)

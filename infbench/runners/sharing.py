@@ -26,6 +26,9 @@ _SLOW_READING = 4.0
 saves that much even then is clear, and after a pause, when nothing is tried, no other is shared out. See
 `infbench.runners.caller_memory.READ_S`."""
 
+_PICKLED = 3
+"""Rows that must be pickled take so many times as long as that to reach a worker, as they are sent and loaded too."""
+
 _TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
 """Each way is tried in so many calls, of which the last ones count: the first ones find workers asleep, if the caller
 has computed alone before. The faster way is kept to for so many calls; then the other one is tried again, as the
@@ -89,6 +92,7 @@ class Sharing:
     def __init__(self, n_processes: int) -> None:
         self._n_processes = n_processes
         self._costs_s: dict[_Row, tuple[float, float]] = {}  # of a batch and of a row, in the last call
+        self._pickling_s: dict[_Row, float] = {}  # of a row
         self._trials: dict[tuple[_Row, int, int], Trial] = {}
         self._trial: Trial | None = None  # of the call that is being made
 
@@ -96,7 +100,8 @@ class Sharing:
         """Tell whether to share a call out takes less time than to compute it alone.
 
         It would save the time of the batches that are given away, if a worker had nothing to read. As it has, it takes
-        longer for a batch than the caller, who takes some of them over, and so less is saved. Where that is close to
+        longer for a batch than the caller, who takes some of them over, and so less is saved. What cannot be read is
+        pickled, by the caller, before anybody computes, and adds to what sharing out costs. Where that is close to
         what it costs, or may be, both ways are tried, and the faster one is taken for calls of this kind from then on.
 
         Parameters
@@ -122,7 +127,8 @@ class Sharing:
         saved_s, surely_saved_s = (
             n_given_away * batch_s * 2 * batch_s / (2 * batch_s + times * read_s) for times in (1.0, _SLOW_READING)
         )
-        cost_s = HAND_OUT_S + WAKE_S * asleep
+        pickling_s = self._pickling_s.get(row, 0.0) * n_given_away * batches.batch_size
+        cost_s = HAND_OUT_S + WAKE_S * asleep + _PICKLED * pickling_s
         if saved_s <= cost_s:
             return False
         if asleep:
@@ -147,6 +153,12 @@ class Sharing:
             _make_room(self._costs_s)
         self._costs_s[row] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
 
+    def note_pickling(self, method: str, batches: Batches, n_rows: int, seconds: float) -> None:
+        """Keep what the caller took to pickle so many rows. Of those whose bytes are known, reading is reckoned."""
+        row = _row_of(method, batches)
+        if not row[1]:
+            self._pickling_s[row] = seconds / n_rows
+
     def note_call(self, seconds: float) -> None:
         """Keep what the whole call took, the last one that was asked about."""
         if self._trial is not None:
@@ -154,7 +166,8 @@ class Sharing:
 
 
 def _row_of(method: str, batches: Batches) -> _Row:
-    return method, getattr(batches.X, "nbytes", 0) / batches.n_samples
+    n_bytes = getattr(batches.X, "nbytes", 0)  # of a data frame it may be a column
+    return method, n_bytes / batches.n_samples if isinstance(n_bytes, int) else 0.0
 
 
 def _make_room(kinds: dict[Any, Any]) -> None:

@@ -1,0 +1,123 @@
+"""From how many rows on a runner pays: several numbers of rows side by side, as text and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from infbench.report import PAUSE_COLUMNS, PAUSE_NOTE, conditions, pause_cells, pays, subject
+from infbench.results import Comparison
+from infbench.tables import PROSE_WIDTH, format_duration, format_interval, markdown_table, text_table
+
+
+def pays_from(comparisons: Sequence[Comparison]) -> int | None:
+    """Return from how many rows on a runner pays.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        Of one runner, each with another number of rows.
+
+    Returns
+    -------
+    int or None
+        The fewest rows with which it pays, as it does with all that are more. None where it does not with the most.
+    """
+    fewest = None
+    for comparison in sorted(comparisons, key=_n_samples, reverse=True):
+        if not pays(comparison):
+            break
+        fewest = comparison.n_samples
+    return fewest
+
+
+def sizes_text(comparisons: Sequence[Comparison]) -> str:
+    """Return the answer and a table for each runner, a row for each number of rows.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        At least one; all of the same estimator, those of one runner each with another number of rows.
+
+    Returns
+    -------
+    str
+        Plain text, ends with a line feed.
+    """
+    told = "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons))
+    return _sizes_report(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH), told)
+
+
+def sizes_markdown(comparisons: Sequence[Comparison]) -> str:
+    """Return what `sizes_text` does, as Markdown."""
+    told = "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons))
+    return _sizes_report(comparisons, markdown_table, str, told)
+
+
+def _sizes_report(
+    comparisons: Sequence[Comparison],
+    table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
+    prose: Callable[[str], str],
+    told: str,
+) -> str:
+    blocks = []
+    for runner in dict.fromkeys(comparison.runner for comparison in comparisons):
+        of_runner = sorted((one for one in comparisons if one.runner == runner), key=_n_samples)
+        blocks += [prose(_claim(of_runner)), table(_COLUMNS, [_cells(one) for one in of_runner])]
+        paused = [(f"{one.n_samples:,}", *pause_cells(one)) for one in of_runner if one.paused_serial_s]
+        if paused:
+            blocks.append(table(("rows", *PAUSE_COLUMNS), paused))
+    blocks.append(prose(_NOTE))
+    if any(one.paused_serial_s for one in comparisons):
+        blocks.append(prose(PAUSE_NOTE))
+    return "\n\n".join([*blocks, told]) + "\n"
+
+
+def _claim(comparisons: Sequence[Comparison]) -> str:
+    """Say from how many rows on a runner pays; the comparisons are by rows."""
+    who = subject(comparisons[0])
+    paying = [one.n_samples for one in comparisons if pays(one)]
+    fewest, most = comparisons[0].n_samples, comparisons[-1].n_samples
+    if not paying:
+        return f"{who} pays with none of these numbers of rows."
+    threshold = pays_from(comparisons)
+    if threshold is None:
+        with_rows = ", ".join(f"{n:,}" for n in paying)
+        return f"{who} pays with {with_rows} rows, but not with {most:,}, the most that were measured."
+    if threshold == fewest:
+        return f"{who} pays from {fewest:,} rows on, the fewest that were measured."
+    return f"{who} pays from {threshold:,} rows on."
+
+
+_COLUMNS = ("rows", "batch", "single", "multi", "speedup", "95 % interval", "noise floor", "over default", "pays")
+_NOTE = (
+    "batch: rows of a batch of the runner; a single process has the same, or all rows at once where nobody has given a "
+    "batch_size. single: time of one process with one inner thread (BLAS, OpenMP). multi: time of the runner. Medians "
+    "of runs that took turns; speedup: single / multi, round by round. noise floor: single / single, measured in the "
+    "same way. over default: interval of the speedup over a single process with the libraries' default threads, where "
+    "these are more than one. It pays where both intervals lie above that of the noise floor, and above 1."
+)
+
+
+def _n_samples(comparison: Comparison) -> int:
+    return comparison.n_samples
+
+
+def _cells(comparison: Comparison) -> tuple[str, ...]:
+    over_default = comparison.speedup_over_default_threads
+    return (
+        f"{comparison.n_samples:,}",
+        f"{comparison.batch_size:,}",
+        format_duration(comparison.serial_median_s),
+        format_duration(comparison.parallel_median_s),
+        f"{comparison.speedup:.2f}",
+        format_interval(comparison.speedup_estimate),
+        format_interval(comparison.noise_floor),
+        "-" if over_default is None else format_interval(over_default),
+        {True: "yes", False: "no", None: "inconclusive"}[pays(comparison)],
+    )
+
+
+def _conditions(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in conditions(comparisons) if name != "batch_size"]
