@@ -88,11 +88,12 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
     yield check
     try:
         check()
-    finally:
+    except BaseException:
         # One that is left would slow down all later tests, and might keep this run from ending.
         for left in set(watch.look()["processes"]) - set(before["processes"]):
             if "processes" not in ignored and isinstance(left, psutil.Process):
                 left.kill()
+        raise
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def check_survives_errors(runner, X):
         (-3, {"Named", "WorkerError"}, "this and that"),
         (-4, {"Local", "WorkerError"}, "has no name elsewhere"),
     ]:
+        runner.takes_over = False  # or the caller might be who raises it
         with pytest.raises(Exception, match=message) as raised:
             runner.predict(_marked(X, mark), batch_size=10)
         assert raised.type.__name__ in kind
@@ -47,6 +48,7 @@ def check_survives_errors(runner, X):
 def check_survives_death(runner, X):
     """A batch that kills its worker is told, and the next call is right. For `estimators.Misbehaves`."""
     bad = _marked(X, -5)
+    runner.takes_over = False
     try:
         np.testing.assert_array_equal(runner.predict(bad, batch_size=10), bad[:, 0])  # the caller computed it itself
     except RunnerError:
@@ -54,10 +56,10 @@ def check_survives_death(runner, X):
     check_answer(runner, "predict", X, 10)
 
 
-def check_threads(runner, X):
+def check_threads(runner, X, method="predict"):
     """Every batch is computed with one thread, and the caller's own limits stay. For `estimators.TellsThreads`."""
     before = _threads_by_library()
-    _, n_threads, n_jobs = runner.predict(X, batch_size=-(-len(X) // 2)).T
+    _, n_threads, n_jobs = runner.run(method, X, batch_size=-(-len(X) // 2)).T
     assert set(n_threads) == {1}
     assert set(n_jobs) == {1}
     assert _threads_by_library() == before

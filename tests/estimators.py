@@ -8,9 +8,11 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 
 class Named(Exception):
@@ -80,6 +82,9 @@ class Misbehaves(Rows):
                 act(self)
         return X[:, 0].copy()
 
+    def transform(self, X):
+        return TellsThreads().predict(X)
+
 
 class Stuck(Dies):
     def act(self):
@@ -93,6 +98,32 @@ class Slow(Rows):
 
     def predict(self, X):
         time.sleep(self.seconds)
+        return super().predict(X)
+
+
+class SlowAtFirst(Rows):
+    """The first time that it may use several threads, as an estimator that starts them."""
+
+    def __init__(self):
+        self.n_calls = 0
+        self.pools = ThreadpoolController().lib_controllers
+
+    def predict(self, X):
+        if max(pool.num_threads for pool in self.pools) > 1:
+            self.n_calls += 1
+            if self.n_calls == 1:
+                time.sleep(0.2)
+        return super().predict(X)
+
+
+class TellsBatches(Rows):
+    """Counts the batches that the process which has it computes, by their rows."""
+
+    def __init__(self):
+        self.batches = Counter()
+
+    def predict(self, X):
+        self.batches[len(X)] += 1
         return super().predict(X)
 
 

@@ -240,9 +240,10 @@ def test_the_start_method_of_multiprocessing_stays_for_the_program_to_set(tmp_pa
     assert run_program(tmp_path, program) == "spawn\n"
 
 
-def test_children_of_multiprocessing_are_only_those_of_the_program():
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn", "fork"])
+def test_children_of_multiprocessing_are_only_those_of_the_program(start_method):
     before = list(forkserver._forkserver._preload_modules)
-    with started_runner() as runner:
+    with started_runner(start_method) as runner:
         check_answer(runner, "predict", ROWS, 50)
         assert multiprocessing.active_children() == []
     assert forkserver._forkserver._preload_modules == before
@@ -350,15 +351,31 @@ def test_a_handler_that_starts_another_in_the_middle_of_a_start(is_there, times,
         start_with_alarm(round_, is_there, alarm, act)
 
 
-@pytest.mark.parametrize("start_method", ["forkserver", "spawn", "fork"])
-@pytest.mark.parametrize("estimator", [AlarmsWhenPickled(), AlarmsWhenLoaded()], ids=["pickled", "loaded"])
-def test_a_time_limit_that_runs_out_in_a_start_is_told_as_such(estimator, start_method, alarm):
+@pytest.mark.parametrize(
+    ("estimator", "start_method"),
+    [
+        (AlarmsWhenPickled(), "forkserver"),
+        *((AlarmsWhenLoaded(), name) for name in ("forkserver", "spawn", "fork")),
+    ],
+)
+def test_a_time_limit_that_runs_out_in_a_start_is_told_as_such(estimator, start_method, alarm, monkeypatch):
     def act():
         raise TimeoutError("as most handlers of SIGALRM raise")
 
+    monkeypatch.setattr("infbench.runners.crew._EXIT_TIMEOUT_S", 0.1)  # a template that loads hears nothing
     alarm(60, act)
     with pytest.raises(TimeoutError, match="as most handlers"):
         infbench.ProcessRunner(estimator, n_processes=2, start_method=start_method).start()
+
+
+def test_what_else_a_handler_raises_while_the_estimator_is_pickled_is_the_cause(alarm):
+    def act():
+        raise Alarm
+
+    alarm(60, act)
+    with pytest.raises(WorkerStartError, match="cannot be pickled for the workers: Alarm") as raised:
+        infbench.ProcessRunner(AlarmsWhenPickled(), n_processes=2).start()
+    assert isinstance(raised.value.__cause__, Alarm)
 
 
 def start_with_alarm(round_, is_there, alarm, act):

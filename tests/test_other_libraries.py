@@ -11,11 +11,12 @@ from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
+import distributed
 import numpy as np
 import psutil
 import pytest
 from contracts import check_answer, check_survives_death, check_survives_errors, check_threads
-from estimators import Misbehaves, TellsProcess, TellsThreads
+from estimators import Misbehaves, TellsProcess
 
 import infbench
 from infbench.errors import MissingDependencyError
@@ -58,8 +59,12 @@ def test_contract(name, nothing_left_behind):
 @KEEP_SOMETHING
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
-def test_faults(name):
+def test_threads_and_faults(name, monkeypatch):
+    # How often they try rows again that have killed a worker: each time costs seconds.
+    monkeypatch.setitem(distributed.config["distributed"]["scheduler"], "allowed-failures", 0)
+    monkeypatch.setenv("RAY_TASK_MAX_RETRIES", "0")
     with make_runner(name, Misbehaves(), n_processes=2) as runner:
+        check_threads(runner, ROWS, "transform")
         for batch_size in (1, 50, 1_000):
             check_answer(runner, "predict", ROWS, batch_size)
         check_survives_errors(runner, ROWS)
@@ -86,14 +91,6 @@ def _listened_to():
                 if connection.status == psutil.CONN_LISTEN:
                     address = ip_address(connection.laddr.ip)
                     yield getattr(address, "ipv4_mapped", None) or address, connection.laddr.port
-
-
-@KEEP_SOMETHING
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
-def test_one_thread_computes_a_batch(name):
-    with make_runner(name, TellsThreads(), n_processes=2) as runner:
-        check_threads(runner, ROWS)
 
 
 @KEEP_SOMETHING

@@ -263,7 +263,7 @@ def test_arrays_of_an_estimator_keep_their_strides_on_the_way():
 @pytest.mark.parametrize("shape", [12, np.int64(12), (12,), [3, 4], (0, 5), ()])
 @pytest.mark.parametrize("dtype", [np.float32, "<U7", object])
 def test_arrays_for_rows_are_made_as_numpy_makes_them(shape, dtype):
-    with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+    with infbench.ProcessRunner(Rows(), n_processes=1) as runner:
         made, expected = runner.empty(shape, dtype), np.empty(shape, dtype)
         assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
 
