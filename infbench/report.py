@@ -12,7 +12,16 @@ from statistics import median
 
 from infbench.results import Comparison, GateRow, HistoryRow
 from infbench.stats import Estimate
-from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_interval, markdown_table, text_table
+from infbench.tables import (
+    PROSE_WIDTH,
+    format_bytes,
+    format_duration,
+    format_interval,
+    markdown_list,
+    markdown_table,
+    text_list,
+    text_table,
+)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -92,7 +101,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH)),
         text_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         textwrap.fill(_other_note(comparisons[0]), PROSE_WIDTH),
-        "\n".join(f"{name + ':':<14}{value}" for name, value in conditions(comparisons)),
+        text_list(conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -116,7 +125,7 @@ def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
         *_pause_blocks(comparisons, markdown_table, str),
         markdown_table(_OTHER_COLUMNS, [_other_cells(comparison) for comparison in comparisons]),
         _other_note(comparisons[0]),
-        "\n".join(f"- {name}: {value}" for name, value in conditions(comparisons)),
+        markdown_list(conditions(comparisons)),
     ]
     return "\n\n".join(blocks) + "\n"
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from infbench.report import PAUSE_COLUMNS, PAUSE_NOTE, conditions, pause_cells, pays, subject
 from infbench.results import Comparison
-from infbench.tables import PROSE_WIDTH, format_duration, format_interval, markdown_table, text_table
+from infbench.tables import (
+    PROSE_WIDTH,
+    format_duration,
+    format_interval,
+    markdown_list,
+    markdown_table,
+    text_list,
+    text_table,
+)
 
 
 def pays_from(comparisons: Sequence[Comparison]) -> int | None:
@@ -45,21 +53,19 @@ def sizes_text(comparisons: Sequence[Comparison]) -> str:
     str
         Plain text, ends with a line feed.
     """
-    told = "\n".join(f"{name + ':':<14}{value}" for name, value in _conditions(comparisons))
-    return _sizes_report(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH), told)
+    return _sizes_report(comparisons, text_table, partial(textwrap.fill, width=PROSE_WIDTH), text_list)
 
 
 def sizes_markdown(comparisons: Sequence[Comparison]) -> str:
     """Return what `sizes_text` does, as Markdown."""
-    told = "\n".join(f"- {name}: {value}" for name, value in _conditions(comparisons))
-    return _sizes_report(comparisons, markdown_table, str, told)
+    return _sizes_report(comparisons, markdown_table, str, markdown_list)
 
 
 def _sizes_report(
     comparisons: Sequence[Comparison],
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
     prose: Callable[[str], str],
-    told: str,
+    listed: Callable[[Iterable[tuple[str, str]]], str],
 ) -> str:
     blocks = []
     for runner in dict.fromkeys(comparison.runner for comparison in comparisons):
@@ -71,7 +77,9 @@ def _sizes_report(
     blocks.append(prose(_NOTE))
     if any(one.paused_serial_s for one in comparisons):
         blocks.append(prose(PAUSE_NOTE))
-    return "\n\n".join([*blocks, told]) + "\n"
+    # The table has the batch of each.
+    blocks.append(listed((name, value) for name, value in conditions(comparisons) if name != "batch_size"))
+    return "\n\n".join(blocks) + "\n"
 
 
 def _claim(comparisons: Sequence[Comparison]) -> str:
@@ -117,7 +125,3 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
         "-" if over_default is None else format_interval(over_default),
         {True: "yes", False: "no", None: "inconclusive"}[pays(comparison)],
     )
-
-
-def _conditions(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in conditions(comparisons) if name != "batch_size"]

@@ -290,8 +290,9 @@ def _least_squares(costs: Mapping[int, float], *, coherency: bool) -> tuple[floa
     contention, pairs = ay / aa, 0.0
     if coherency:
         determinant = aa * bb - ab * ab
-        if (by * aa - ay * ab) / determinant > 0:
-            contention, pairs = (ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant
+        free = (ay * bb - by * ab) / determinant, (by * aa - ay * ab) / determinant
+        if free[1] > 0:
+            contention, pairs = free
     bounded = min(max(contention, 0.0), 1.0)
     if coherency and bounded != contention:  # the best pair lies on that border
         pairs = max((by - bounded * ab) / bb, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from infbench.stats import Estimate
 
@@ -77,6 +77,16 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def text_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return names with what belongs to them, a line for each, for a terminal."""
+    return "\n".join(f"{name + ':':<14}{value}" for name, value in pairs)
+
+
+def markdown_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return what `text_list` does, as Markdown."""
+    return "\n".join(f"- {name}: {value}" for name, value in pairs)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -55,6 +55,13 @@ def worker_pids(runner):
     return [worker.pid for worker in runner._crew.workers]
 
 
+def note_shared_calls(runner):
+    """Return the list to which each call that is shared out will be added."""
+    shared, share = [], runner._run_shared
+    runner._run_shared = lambda *call: shared.append(call) or share(*call)
+    return shared
+
+
 def kill_if_there(pid):
     try:
         os.kill(pid, signal.SIGKILL)
@@ -269,8 +276,7 @@ class TestUse:
         monkeypatch.setattr(sharing, "HAND_OUT_S", 5e-3)
         with infbench.ProcessRunner(TellsProcess(), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=250)  # nobody knows the cost before
-            shared, share = [], runner._run_shared
-            runner._run_shared = lambda *call: shared.append(call) or share(*call)
+            shared = note_shared_calls(runner)
             for _ in range(20):
                 runner.predict(ROWS, batch_size=250)
             assert len(shared) < 20  # whatever else the machine does, it does not take all of these calls so long
@@ -313,8 +319,7 @@ class TestUse:
         monkeypatch.setattr(process, "_SPIN_S", 0.1)  # a call that is so late is no other kind of call
         monkeypatch.setattr(process, "usable_cpus", lambda: 2)
         with infbench.ProcessRunner(SlowElsewhere(5e-3, 0.1), n_processes=2) as runner:
-            shared, share = [], runner._run_shared
-            runner._run_shared = lambda *call: shared.append(call) or share(*call)
+            shared = note_shared_calls(runner)
             for n_calls in (40, 40):
                 shared.clear()
                 for _ in range(n_calls):

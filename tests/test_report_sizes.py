@@ -13,31 +13,31 @@ UNSURE = (1.0,) * 4 + (2.0,) + (4.0,) * 4
 """Takes half as long as the serial runner, or twice as long."""
 
 
-def measured(**by_rows):
+def measured(by_rows):
     """Return comparisons of a runner: rows to how many times as fast as the serial one it is, None for who knows."""
     return [
         replace(
             PAYS,
-            n_samples=int(rows.removeprefix("_")),
-            batch_size=int(rows.removeprefix("_")) // 4,
-            serial_batch_size=int(rows.removeprefix("_")),
+            n_samples=n_samples,
+            batch_size=n_samples // 4,
+            serial_batch_size=n_samples,
             parallel_s=UNSURE if speedup is None else (2.0 / speedup,) * N_ROUNDS,
             serial_default_threads_s=(),
         )
-        for rows, speedup in by_rows.items()
+        for n_samples, speedup in by_rows.items()
     ]
 
 
 @pytest.mark.parametrize(
     ("comparisons", "fewest", "claim"),
     [
-        (measured(_100=0.5, _1000=1.5, _9000=3.0), 1_000, "pays from 1,000 rows on."),
-        (measured(_9000=3.0, _100=None, _1000=1.5), 1_000, "pays from 1,000 rows on."),
-        (measured(_100=1.5, _1000=0.5, _9000=3.0), 9_000, "pays from 9,000 rows on."),
-        (measured(_100=1.5, _1000=3.0), 100, "pays from 100 rows on, the fewest that were measured."),
-        (measured(_100=0.5, _1000=None), None, "pays with none of these numbers of rows."),
+        (measured({100: 0.5, 1_000: 1.5, 9_000: 3.0}), 1_000, "pays from 1,000 rows on."),
+        (measured({9_000: 3.0, 100: None, 1_000: 1.5}), 1_000, "pays from 1,000 rows on."),
+        (measured({100: 1.5, 1_000: 0.5, 9_000: 3.0}), 9_000, "pays from 9,000 rows on."),
+        (measured({100: 1.5, 1_000: 3.0}), 100, "pays from 100 rows on, the fewest that were measured."),
+        (measured({100: 0.5, 1_000: None}), None, "pays with none of these numbers of rows."),
         (
-            measured(_100=1.5, _1000=1.5, _9000=None),
+            measured({100: 1.5, 1_000: 1.5, 9_000: None}),
             None,
             "pays with 100, 1,000 rows, but not with 9,000, the most that were measured.",
         ),
@@ -51,7 +51,7 @@ def test_the_answer_comes_first(comparisons, fewest, claim):
 
 
 def test_each_number_of_rows_has_a_row_of_figures():
-    one, other = measured(_1000=1.6, _100=0.5)
+    one, other = measured({1_000: 1.6, 100: 0.5})
     (rows, paused) = tables(sizes_text([replace(one, serial_default_threads_s=(1.0,) * N_ROUNDS), other]))
     assert rows == [
         ["100", "25", "2.00 s", "4.00 s", "0.50", "0.50 to 0.50", "1.00 to 1.00", "-", "no"],
@@ -64,7 +64,7 @@ def test_each_number_of_rows_has_a_row_of_figures():
 
 
 def test_each_runner_has_its_own_answer():
-    fast, slow = measured(_100=2.0, _1000=2.0), measured(_100=0.5, _1000=0.5)
+    fast, slow = measured({100: 2.0, 1_000: 2.0}), measured({100: 0.5, 1_000: 0.5})
     slow = [replace(one, runner="pool", paused_serial_s=(), paused_parallel_s=()) for one in slow]
     blocks = sizes_text([*fast, *slow]).split("\n\n")
     assert blocks[0] == "process with n_processes=4 pays from 100 rows on, the fewest that were measured."
@@ -73,7 +73,7 @@ def test_each_runner_has_its_own_answer():
 
 
 def test_text_fits_every_terminal_and_tells_the_conditions():
-    text = sizes_text(measured(_100=None, _100000=1.9))
+    text = sizes_text(measured({100: None, 100_000: 1.9}))
     assert text.isascii()
     assert text.endswith("\n")
     assert all(line == line.rstrip() and len(line) <= 100 for line in text.splitlines())
@@ -84,6 +84,6 @@ def test_text_fits_every_terminal_and_tells_the_conditions():
 
 
 def test_what_was_not_measured_after_pauses_is_not_told_of():
-    long = [replace(one, paused_serial_s=(), paused_parallel_s=()) for one in measured(_100=2.0, _1000=2.0)]
+    long = [replace(one, paused_serial_s=(), paused_parallel_s=()) for one in measured({100: 2.0, 1_000: 2.0})]
     assert "pause" not in sizes_text(long)
     assert "| rows | batch |" in sizes_markdown(long)

@@ -10,7 +10,7 @@ from functools import partial
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
-from infbench.runners import make_runner
+from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, untouchable
 from infbench.runners.forest import is_forest
@@ -20,8 +20,6 @@ _WEIGHTS = {"serial": 0.9, "threads": 1.1}
 """What costs are multiplied with before they are compared, as they are measured, not known. To leave the serial way
 must promise a tenth. Two threads may share a CPU for as long as a call takes, in one call and not in the next; workers
 are kept apart."""
-
-_SHARE_OUT_NO_ROWS = {"serial", "forest"}
 
 _FOREST_ROWS = 1_000
 """With more rows in a batch, sharing out rows has always been the better way for a forest."""
@@ -145,8 +143,8 @@ class AutoRunner(Runner):
             # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
             with suppress(ValueError):
                 self._choices[call] = self._choose(method, batches, paused=paused)
-                at_best = self._choose(method, batches, paused=False)
-                self._is_kept[call[1:3]] = at_best in _SHARE_OUT_NO_ROWS
+                at_best = runner_class(self._choose(method, batches, paused=False))
+                self._is_kept[call[1:3]] = not at_best.shares_out_rows
         self.chosen = self._choices.get(call, "serial")
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
@@ -181,7 +179,7 @@ class AutoRunner(Runner):
         return ways
 
     def _n_counted(self, name: str, n_batches: int) -> int:
-        if name in _SHARE_OUT_NO_ROWS:
+        if not runner_class(name).shares_out_rows:
             return n_batches
         return math.ceil(n_batches / self.n_processes) * self.n_processes
 

@@ -110,6 +110,8 @@ class Runner(ABC):
     bit_exact : bool
         Whether the answer equals the serial one to the last bit. Where it does not, labels are equal all the same and
         floats agree up to rounding.
+    shares_out_rows : bool
+        Whether the batches of a call may be computed side by side. Where they are not, a call has one by default.
     takes_over : bool
         Whether a process that has finished its own share may take over some of another's, where the runner can do that.
     estimator, n_processes, inner_threads
@@ -130,6 +132,7 @@ class Runner(ABC):
 
     name: ClassVar[str]
     bit_exact: ClassVar[bool] = True
+    shares_out_rows: ClassVar[bool] = True
     takes_over: bool = True
 
     def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
@@ -294,7 +297,7 @@ class Runner(ABC):
         -------
         int
         """
-        return -(-n_samples // self.n_processes)
+        return -(-n_samples // self.n_processes) if self.shares_out_rows else n_samples
 
     def empty(self, shape: int | Sequence[int], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
         """Return a new array for rows, in the memory that suits the runner best.

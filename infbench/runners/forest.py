@@ -59,6 +59,7 @@ class ForestRunner(Runner):
     """
 
     name: ClassVar[str] = "forest"
+    shares_out_rows: ClassVar[bool] = False  # the trees of one batch keep every process busy
 
     def __init__(
         self,
@@ -78,10 +79,6 @@ class ForestRunner(Runner):
         self._trees = ProcessRunner(
             _Trees(estimator), self.n_processes, inner_threads=inner_threads, start_method=start_method, timeout=timeout
         )
-
-    def default_batch_size(self, n_samples: int) -> int:
-        """Return `n_samples`, see `Runner.default_batch_size`: the trees of one batch keep every process busy."""
-        return n_samples
 
     def _start(self) -> None:
         self._inner_threads = InnerThreads(self.inner_threads)

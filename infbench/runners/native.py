@@ -33,10 +33,7 @@ class NativeRunner(Runner):
 
     name: ClassVar[str] = "native"
     bit_exact: ClassVar[bool] = False
-
-    def default_batch_size(self, n_samples: int) -> int:
-        """Return `n_samples`, see `Runner.default_batch_size`: the threads of one batch keep every CPU busy."""
-        return n_samples
+    shares_out_rows: ClassVar[bool] = False  # the threads of one batch keep every CPU busy
 
     def _start(self) -> None:
         self._controller = ThreadpoolController()

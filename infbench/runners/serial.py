@@ -34,6 +34,7 @@ class SerialRunner(Runner):
     """
 
     name: ClassVar[str] = "serial"
+    shares_out_rows: ClassVar[bool] = False
 
     def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
         super().__init__(estimator, n_processes, inner_threads=inner_threads)
