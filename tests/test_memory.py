@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
-from estimators import LeavesHoles
+from estimators import LeavesHoles, Rows
 
 import infbench
 from infbench.memory import tree_pss_bytes
@@ -115,3 +117,23 @@ def test_a_template_keeps_no_memory_that_loading_has_left_free():
             return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
 
     assert template_and_worker(LeavesHoles(500)) - template_and_worker(LeavesHoles(0)) < 10 * MB
+
+
+def test_the_caller_makes_no_copy_of_the_estimator_as_it_starts():
+    estimator = Rows()
+    estimator.coef_ = np.ones(100 * MB // 8)
+    peak_before = reset_peak_bytes()
+    with infbench.ProcessRunner(estimator, n_processes=2):
+        assert peak_bytes() - peak_before < 10 * MB
+
+
+def reset_peak_bytes():
+    """Forget the most memory that this process has had, and return what it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_bytes()
+
+
+def peak_bytes():
+    """Return the most memory that this process has had."""
+    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return 1_024 * int(kilobytes)

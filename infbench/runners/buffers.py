@@ -52,7 +52,7 @@ class SharedBuffer:
         n_bytes = max(1, -(-n_bytes // _PAGE_BYTES)) * _PAGE_BYTES
         if n_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
             raise OSError(errno.ENOMEM, f"{n_bytes:,} bytes are more than this machine has")  # it would try, and kill
-        fd = _anonymous_file()
+        fd = anonymous_file()
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(fd, 0, n_bytes)
@@ -111,7 +111,8 @@ def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:
     return SharedBuffer.create(n_bytes)
 
 
-def _anonymous_file() -> int:
+def anonymous_file() -> int:
+    """Return the descriptor of a new file without a name, in memory where the system has such. The caller closes it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("infbench", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:  # no memfd outside Linux

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, BinaryIO
 from weakref import WeakSet
 
 from infbench.errors import RunnerError, WorkerStartError
 from infbench.runners.ambient import Ambient
 from infbench.runners.base import parameters_of
-from infbench.runners.buffers import SharedBuffer
+from infbench.runners.buffers import SharedBuffer, anonymous_file
 from infbench.runners.caller_memory import OwnMemory
 from infbench.runners.connections import (
     hang_up,
@@ -31,7 +31,7 @@ from infbench.runners.connections import (
 )
 from infbench.runners.helper import Helper
 from infbench.runners.launcher import launcher, main_is_importable
-from infbench.runners.layout import to_bytes
+from infbench.runners.layout import dump
 from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
 from infbench.runners.messages import Done, News, Share, exception_from_bytes
 
@@ -278,10 +278,11 @@ class Crew:
             memory = self._control.view(self._control.n_bytes)
             for worker in self.workers:
                 worker.desk = Desk(memory, worker.index)
-            pickled = self._pickle()
-            self.template = self._start_template()
-            self._check_open()
-            self._load(self.template, pickled)
+            with os.fdopen(anonymous_file(), "wb") as pickled:
+                self._pickle(pickled)
+                self.template = self._start_template()
+                self._check_open()
+                self._load(self.template, pickled)
             for worker in self.workers:
                 self._fork(self.template, worker)
 
@@ -298,11 +299,12 @@ class Crew:
             self._control.close()
             self._control = None
 
-    def _pickle(self) -> bytes:
+    def _pickle(self, file: BinaryIO) -> None:
         try:
             # A fork has the main module, whatever that is.
             has_main = self._start_method == "fork" or main_is_importable()
-            return to_bytes(self._estimator, main_is_importable=has_main)
+            dump(self._estimator, file, main_is_importable=has_main)
+            file.flush()
         except TimeoutError:  # of a signal handler
             raise
         except Exception as broken:
@@ -321,7 +323,7 @@ class Crew:
                 "multiprocessing.set_executable() to say"
             ) from gone
 
-    def _load(self, template: Helper, pickled: bytes) -> None:
+    def _load(self, template: Helper, pickled: BinaryIO) -> None:
         """Have the template load the estimator."""
         assert self._control is not None  # it is made just before
         memory = self._own_memory
@@ -331,7 +333,7 @@ class Crew:
             send_fd(template.connection, self._control.fd)
             if memory is not None:
                 send_fd(template.connection, memory.fd)
-            send_bytes(template.connection, pickled)
+            send_fd(template.connection, pickled.fileno())  # of megabytes, which a connection would copy by and by
             answer = receive(template.connection)
         except (EOFError, ConnectionError) as gone:
             raise WorkerStartError(_DIED) from gone

@@ -25,6 +25,7 @@ from typing import Any
 
 from infbench.runners.connections import private_pipe, receive, receive_fd, send, send_fd
 from infbench.runners.helper import TEMPLATE_NAME, Helper
+from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits, leave_ending_to_the_caller
 from infbench.runners.template import flush_streams, run_template
@@ -219,9 +220,13 @@ def _load(modules: list[str], path: list[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what a module starts while it is imported it waits for
     sys.path[:] = path
     importlib.invalidate_caches()
+    are_new = not sys.modules.keys() >= set(modules)
     for module in modules:
         with suppress(BaseException):  # who needs it will say so
             importlib.import_module(module)
+    if are_new:
+        with suppress(Exception):  # again
+            InnerThreads(1)  # to look at a library's file for the first time takes long: so it is done once, here
     flush_streams()  # or every template would write again what they have written
 
 

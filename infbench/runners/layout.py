@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,20 +87,17 @@ def copy_with_strides(
     return copy, memory, before
 
 
-def to_bytes(content: Any, *, main_is_importable: bool = True) -> bytes:
+def dump(content: Any, file: BinaryIO, *, main_is_importable: bool = True) -> None:
     """Pickle something so that its arrays lie in memory as they did: another order can change a last bit.
 
     Parameters
     ----------
     content : object
         An estimator, or what one raised.
+    file : binary file
+        Empty. It stays the caller's to close.
     main_is_importable : bool, default=True
         Whether other processes can import the main module, which they cannot where it is a notebook.
-
-    Returns
-    -------
-    bytes
-        For `pickle.loads`.
 
     Raises
     ------
@@ -114,19 +110,17 @@ def to_bytes(content: Any, *, main_is_importable: bool = True) -> bytes:
     cannot be imported, as what they consist of.
     """
     if not main_is_importable:
-        return _dump(_by_value_pickler(), content)
+        _by_value_pickler()(file, pickle.HIGHEST_PROTOCOL).dump(content)
+        return
     try:
-        return _dump(_LayoutPickler, content)
+        _LayoutPickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
     except _IS_NOT_BY_NAME:
+        file.seek(0)
+        file.truncate()
         with suppress(*_IS_NOT_BY_NAME):
-            return _dump(_by_value_pickler(), content)
+            _by_value_pickler()(file, pickle.HIGHEST_PROTOCOL).dump(content)
+            return
         raise
-
-
-def _dump(pickler: type[pickle.Pickler], content: Any) -> bytes:
-    file = io.BytesIO()
-    pickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
-    return file.getvalue()
 
 
 class _LayoutPickler(pickle.Pickler):

@@ -12,8 +12,8 @@ To the launcher, over a connection:
 To a template, over a connection:
 
 - ``("load", n_bytes, how_to_read)``, then the descriptor of the control memory, then, unless `how_to_read` is None, the
-  one of the caller's memory, then the pickled estimator. Answer: ``("loaded",)``, or ``("failed", error)`` where it
-  does not load.
+  one of the caller's memory, then the one of a file that holds the pickled estimator. Answer: ``("loaded",)``, or
+  ``("failed", error)`` where it does not load.
 - ``("fork", index)``, then the descriptor of a socket: fork a worker that serves there. Answer: its process id.
 - ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
 
@@ -33,12 +33,13 @@ The end of a connection ends who serves there.
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infbench.errors import WorkerError
-from infbench.runners.layout import to_bytes
+from infbench.runners.layout import dump
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +166,9 @@ def exception_to_bytes(error: BaseException) -> bytes:
     """
     text = "".join(traceback.format_exception(error))
     try:
-        pickled = to_bytes((error, text))
+        file = io.BytesIO()
+        dump((error, text), file)
+        pickled = file.getvalue()
         pickle.loads(pickled)
     except Exception:
         name = f"{type(error).__module__}.{type(error).__qualname__}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 import pickle
 import signal
@@ -62,7 +63,7 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
     control_fd = receive_fd(connection)
     memory_fd = receive_fd(connection) if how_to_read else None
     try:
-        estimator = _load(connection.recv_bytes(), inner_threads)
+        estimator = _load(receive_fd(connection), inner_threads)
     except BaseException as error:
         send(connection, ("failed", exception_to_bytes(error)))
         return
@@ -97,11 +98,12 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
                 send(connection, _end(message[1]))
 
 
-def _load(pickled: bytes, inner_threads: int | None) -> Any:
+def _load(fd: int, inner_threads: int | None) -> Any:
     if inner_threads is not None:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = str(inner_threads)  # for libraries that a worker loads later
-    return pickle.loads(pickled)
+    with os.fdopen(fd, "rb"), mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as pickled:
+        return pickle.loads(pickled)
 
 
 def _keep_freed_memory() -> None:
