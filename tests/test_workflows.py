@@ -19,17 +19,18 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # Job -> what it may write. A job that is not here may write nothing.
 MAY_WRITE = {
     "comment.comment": {"pull-requests"},
-    "nightly.measure": {"contents"},
+    "nightly.keep": {"contents"},
     "nightly.publish": {"pages", "id-token"},
-    "releases.check": {"actions", "contents", "pull-requests"},
+    "releases.propose": {"actions", "contents", "pull-requests"},
 }
 
 MACHINE = "github-ubuntu-24.04"
 WHO = ("-c", "user.name=tester", "-c", "user.email=tester@example.com")
 
-# A stand-in for GitHub's command, which opens and lists pull requests by their branches alone.
+# A stand-in for GitHub's command, which opens and lists pull requests by their branches alone. It knows one artifact.
 GH = """\
 case "$1 $2" in
+"run download") mkdir -p "$7" && cp -r "$HOME/artifact/." "$7" ;;
 "pr list") grep -sx -e "$4" "$HOME/pulls" || true ;;
 "pr create") test ! -e "$HOME/forbidden" && echo "$5" >> "$HOME/pulls" ;;
 esac
@@ -68,7 +69,7 @@ def origin(tmp_path, run):
     origin = tmp_path / "origin"
     (origin / "results").mkdir(parents=True)
     (origin / "results" / "benchmarks.json").write_text("old")
-    (origin / "code.py").write_text("")
+    (origin / "asv.conf.json").write_text("")
     run("git", "init", "--quiet", "--initial-branch=main", cwd=origin)
     run("git", "add", "--all", cwd=origin)
     run("git", *WHO, "commit", "--quiet", "--message", "begin", cwd=origin)
@@ -81,20 +82,23 @@ def night(tmp_path, run, origin):
 
     The bench writes as asv does, unless it failed before it measured anything: then there is no text.
     """
-    steps = scripts("nightly", "measure")
-    work = tmp_path / "work"
+    work, artifact = tmp_path / "work", tmp_path / "artifact"
 
     def night(text, *, network=True):
         run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
         run("git", "remote", "set-url", "origin", str(origin) if network else "nowhere", cwd=work)
-        run("bash", "-e", "-c", steps["Take over the results of earlier nights"], cwd=work)
-        run("git", "remote", "set-url", "origin", str(origin), cwd=work)
+        measure = scripts("nightly", "measure")["Take over the results of earlier nights"]
+        run("bash", "-e", "-c", measure, cwd=work)
         if text is not None:
             (work / "results" / "benchmarks.json").write_text(text)
             (work / "results" / MACHINE).mkdir(exist_ok=True)
             (work / "results" / MACHINE / f"{text}.json").write_text(text)
-        run("bash", "-e", "-c", steps["Keep the results"], cwd=work)
+        (work / "results").rename(artifact)
         shutil.rmtree(work)
+        run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
+        run("bash", "-e", "-c", scripts("nightly", "keep")["Keep the results"], cwd=work)
+        for path in (work, artifact):
+            shutil.rmtree(path)
         return run("git", "ls-tree", "-r", "--name-only", "results", cwd=origin).split()
 
     return night
@@ -170,12 +174,13 @@ def test_a_night_adds_nothing_to_what_other_cpus_measured_of_this_commit(tmp_pat
 
 
 def test_new_releases_get_their_pull_request_though_it_could_not_be_opened_at_first(tmp_path, run, origin):
-    script = scripts("releases", "check")["Open the pull request"]
+    script = scripts("releases", "propose")["Open the pull request"]
     work = tmp_path / "work"
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "asv.conf.json").write_text("new")
 
     def monday(day):
         run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
-        (work / "code.py").write_text("new")
         try:
             run("bash", "-e", "-c", script, cwd=work, GIT_COMMITTER_DATE=f"2030-01-{day}T06:00:00Z")
         finally:
@@ -224,17 +229,22 @@ def test_code_of_a_pull_request_never_meets_a_token_that_writes(workflow):
         assert not any("checkout" in step.get("uses", "") for job in content["jobs"].values() for step in job["steps"])
 
 
+_INSTALLED = r"\b(make|pip|uv)\b|\.venv/|\.ci/"
+_TOKEN = r"github\.token|secrets\."
+
+
 def test_what_is_installed_never_meets_a_token(workflow):
     _, content = workflow
     for job in content["jobs"].values():
+        # Not even one after the other: what has run once may have left something on the machine.
+        installs = any(re.search(_INSTALLED, step.get("run", "")) for step in job["steps"])
+        environ = [content.get("env"), job.get("env"), *(step.get("env") for step in job["steps"])]
+        has_token = re.search(_TOKEN, str(environ)) is not None
+        assert not (installs and (has_token or "write" in job["permissions"].values()))
         for step in job["steps"]:
             if "actions/checkout" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False
             script = step.get("run", "")
-            environ = str([content.get("env"), job.get("env"), step.get("env")])
-            has_token = re.search(r"github\.token|secrets\.", environ) is not None
-            if has_token:
-                assert not re.search(r"\b(make|pip|uv)\b|\.venv/|\.ci/", script)
             if "git push" in script:
-                assert has_token
+                assert re.search(_TOKEN, str(step["env"]))
                 assert script.index("gh auth setup-git") < script.index("git push")
