@@ -247,7 +247,7 @@ def gate(
         from infbench.checks import check_positive_int
         from infbench.gate import MODELS as USUAL_MODELS
         from infbench.gate import run_gate
-        from infbench.report import gate_markdown
+        from infbench.report_gate import gate_markdown
 
         check_writable([markdown_file] if markdown_file else [])
         check_positive_int("n_processes", n_processes)
@@ -295,7 +295,7 @@ def releases(*, check: bool, add: bool, config: str) -> None:
 def history(*, results: str, machine: str | None, model: str | None, runner: str) -> None:
     """Print the speedup by library release, from asv's stored results."""
     with _errors_as_exit_codes():
-        from infbench.report import history_text
+        from infbench.report_history import history_text
 
         rows = _site("infbench.site.history").load_history(results)
         for attribute, wanted in (

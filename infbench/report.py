@@ -1,4 +1,4 @@
-"""Results as text: for a terminal, for Markdown, for a spreadsheet. Every function returns a string."""
+"""Comparisons as text: for a terminal, for Markdown, for a spreadsheet."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import io
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
 from statistics import median
 
-from infbench.results import Comparison, GateRow, HistoryRow
+from infbench.results import Comparison
 from infbench.stats import Estimate
 from infbench.tables import (
     PROSE_WIDTH,
@@ -148,83 +147,6 @@ def comparison_csv(comparisons: Sequence[Comparison]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
-
-
-def history_text(rows: Sequence[HistoryRow]) -> str:
-    """Return the speedup by release set, a table for each machine, model, runner and workload.
-
-    Parameters
-    ----------
-    rows : sequence of HistoryRow
-        In the order in which they should stand; those that belong to one table follow each other.
-
-    Returns
-    -------
-    str
-    """
-    blocks = []
-    for _, group in groupby(rows, key=_history_table):
-        members = list(group)
-        one = members[0]
-        title = (
-            f"{one.model}, {one.runner} with n_processes={one.n_processes}, "
-            f"{one.n_samples:,} rows in batches of {one.batch_size:,}, on {one.machine}"
-        )
-        blocks.append(f"{title}\n{text_table(_HISTORY_COLUMNS, [_history_cells(row) for row in members])}")
-    blocks.append(
-        textwrap.fill(
-            "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. serial, "
-            "parallel: timed separately, minutes apart, while the machine's speed may change, so that dividing one by "
-            "the other gives a less exact speedup. noise floor: serial time / serial time, measured in the same way as "
-            "the speedup. efficiency: speedup / n_processes.",
-            PROSE_WIDTH,
-        )
-    )
-    return "\n\n".join(blocks) + "\n"
-
-
-def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
-    """Return what became worse, as Markdown fit for a pull request.
-
-    Parameters
-    ----------
-    rows : sequence of GateRow
-    base : str
-        What it was measured against.
-
-    Returns
-    -------
-    str
-    """
-    verdicts = [row.verdict for row in rows]
-    if "worse" in verdicts:
-        answer = f"**Worse** than {base}."
-    elif "inconclusive" in verdicts:
-        answer = f"**Inconclusive** against {base}: the figures are too noisy to confirm a change, or to rule one out."
-    elif set(verdicts) == {"unchanged"}:
-        answer = f"Not worse than {base}: a change of 20 % is excluded."
-    else:
-        answer = f"Not worse than {base}."
-    cells = [
-        (
-            row.benchmark,
-            row.figure,
-            f"{row.change.value - 1:+.0%}",
-            f"{row.change.low - 1:+.0%} to {row.change.high - 1:+.0%}",
-            f"{row.noise_floor.low - 1:+.0%} to {row.noise_floor.high - 1:+.0%}",
-            f"**{row.verdict}**" if row.verdict == "worse" else row.verdict,
-        )
-        for row in rows
-    ]
-    note = (
-        "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
-        "made warm passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
-        "measured alike; it counts in both directions. worse, better: the whole interval lies beyond 5 % and the noise "
-        "floor's median, and the change beyond the noise floor's interval. unchanged: within 5 %, and a change of 20 % "
-        "is excluded."
-    )
-    columns = ("benchmark", "figure", "change", "99 % interval", "noise floor", "verdict")
-    return f"{answer}\n\n{markdown_table(columns, cells)}\n\n{note}\n"
 
 
 _TIME_COLUMNS = (
@@ -365,37 +287,6 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
 def _bounds(name: str, estimate: Estimate | None) -> dict[str, float | None]:
     low, high = (None, None) if estimate is None else estimate.bounds
     return {f"{name}_low": low, f"{name}_high": high}
-
-
-_HISTORY_COLUMNS = (
-    "scikit-learn",
-    "numpy",
-    "joblib",
-    "serial",
-    "parallel",
-    "speedup",
-    "99 % interval",
-    "efficiency",
-    "noise floor",
-)
-
-
-def _history_table(row: HistoryRow) -> tuple[object, ...]:
-    return row.machine, row.model, row.runner, row.n_samples, row.batch_size, row.n_processes
-
-
-def _history_cells(row: HistoryRow) -> tuple[str, ...]:
-    return (
-        row.versions.get("scikit-learn", "-"),
-        row.versions.get("numpy", "-"),
-        row.versions.get("joblib", "-"),
-        format_duration(row.serial_s),
-        format_duration(row.parallel_s),
-        f"{row.speedup.value:.2f}",
-        format_interval(row.speedup),
-        f"{row.efficiency:.0%}",
-        "-" if row.noise_floor is None else format_interval(row.noise_floor),
-    )
 
 
 def _rows_per_s(comparison: Comparison) -> float:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from infbench.gate import _Pass, _rounds, _rows, blame
-from infbench.report import gate_markdown
+from infbench.report_gate import gate_markdown
 from infbench.results import GateRow
 from infbench.stats import Estimate
 

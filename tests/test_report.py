@@ -8,16 +8,11 @@ from dataclasses import replace
 import pytest
 
 from infbench.machine import Machine
-from infbench.report import (
-    comparison_csv,
-    comparison_markdown,
-    comparison_text,
-    format_duration,
-    history_text,
-    verdict,
-)
+from infbench.report import comparison_csv, comparison_markdown, comparison_text, verdict
+from infbench.report_history import history_text
 from infbench.results import Comparison, HistoryRow
 from infbench.stats import Estimate
+from infbench.tables import format_duration
 
 N_ROUNDS = 9
 
