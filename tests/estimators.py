@@ -204,6 +204,19 @@ class SlowElsewhere(Rows):
         return X[:, 0].copy()
 
 
+class SlowAsWritten(SlowElsewhere):
+    """Takes as long in other processes as a file says, and in its own process one thread waits for the other."""
+
+    lock = threading.Lock()
+
+    def predict(self, X):
+        if os.getpid() == self.home:
+            with self.lock:
+                return super().predict(X)
+        time.sleep(float(self.seconds_elsewhere.read_text()))
+        return X[:, 0].copy()
+
+
 class DozesOffElsewhere(SlowElsewhere):
     """Takes its time for a batch, and more of it where 10 ms have gone by since the last one.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
-from estimators import DozesOffElsewhere, Rows, Slow, SlowElsewhere
+from estimators import DozesOffElsewhere, Rows, Slow, SlowAsWritten, SlowElsewhere
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
@@ -45,6 +45,20 @@ def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before
         assert stayed_here == [True, False, False, True]
 
 
+def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not_any_more(tmp_path):
+    elsewhere_s = tmp_path / "seconds"
+    elsewhere_s.write_text("0.0005")
+    with auto(SlowAsWritten(0.0005, elsewhere_s)) as runner:
+        check_answer(runner, "predict", ROWS, 500)
+        assert runner.chosen == "process"
+        elsewhere_s.write_text("0.05")
+        ways = set()
+        for _ in range(1_000):
+            runner.predict(ROWS, batch_size=500)
+            ways.add(runner.chosen)
+        assert (runner.chosen, "process" in ways) == ("serial", True)
+
+
 def test_single_row_of_a_forest_is_shared_out():
     X = infbench.make_data(n_samples=1, n_features=20)
     with auto(infbench.make_model("random_forest")) as runner:
@@ -76,6 +90,16 @@ def test_rows_that_are_not_worth_sharing_out_are_one_batch_from_then_on(estimato
         assert runner.default_batch_size(2_000) == expected
         assert runner.default_batch_size(1_000) == 500  # nobody knows yet
     assert runner.default_batch_size(2_000) == 1_000
+
+
+def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_on(monkeypatch):
+    monkeypatch.setattr("infbench.runners.auto._FOREST_ROWS", 1)
+    X = infbench.make_data(n_samples=2, n_features=20)
+    with auto(infbench.make_model("random_forest")) as runner:
+        for n_rows in (1, 2, 2):
+            assert runner.default_batch_size(2) == n_rows
+            runner.predict(X)
+            assert runner.chosen == "forest"
 
 
 def test_costs_are_kept_by_kind_of_call():

@@ -8,7 +8,7 @@ import pytest
 
 from infbench.runners import sharing
 from infbench.runners.batches import Batches
-from infbench.runners.sharing import Sharing, Trial
+from infbench.runners.sharing import Sharing
 
 COST_S, WAKE_S = 1e-3, 5e-3
 N_BATCHES = 10
@@ -86,7 +86,7 @@ class TestSharing:
             ways.append(pays(made))
             made.note_call(1.0 if ways[-1] is faster else 1.1)
         assert ways[:16] == [True] * 8 + [False] * 8
-        assert set(ways[16:]) == {faster}
+        assert [ways[16:].count(way) for way in (faster, not faster)] == [25 + 50 + 93, 2 * 8]
 
     @pytest.mark.parametrize(("read_s", "is_tried"), [(COST_S / 100, False), (2 * COST_S, True)])
     def test_what_is_clear_only_where_reading_is_fast_is_tried(self, monkeypatch, read_s, is_tried):
@@ -143,31 +143,3 @@ class TestSharing:
             pays(made, batches=batches)
             assert 1 <= len(made._trials) <= 3
             assert 1 <= len(made._costs_s) <= 3
-
-
-class TestTrial:
-    def test_changes_its_way_when_the_other_has_become_faster(self):
-        trial = Trial()
-        takes_s = {True: 1.0, False: 2.0}
-        for _ in range(300):
-            trial.note(takes_s[trial.way])
-        assert trial.way is True
-        takes_s = {True: 1.0, False: 0.5}
-        for _ in range(400):
-            trial.note(takes_s[trial.way])
-        assert trial.way is False
-
-    def test_forgives_calls_that_were_interrupted(self):
-        trial = Trial()
-        for call in range(16):
-            interrupted = trial.way and call in {3, 7}
-            trial.note(9.0 if interrupted else 1.0 if trial.way else 2.0)
-        assert trial.way is True
-
-    def test_does_not_count_the_first_calls_of_a_try(self):
-        """They find workers asleep, or what the other way has left in the caches."""
-        trial = Trial()
-        for call in range(16):
-            slow = call in {0, 1, 2, 4, 6}
-            trial.note(9.0 if slow else 1.0 if trial.way else 2.0)
-        assert trial.way is True

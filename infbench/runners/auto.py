@@ -14,6 +14,7 @@ from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, untouchable
 from infbench.runners.forest import is_forest
+from infbench.runners.trial import Trial
 from infbench.timing import time_after_pauses
 
 _WEIGHTS = {"serial": 0.9, "threads": 1.1}
@@ -22,7 +23,7 @@ must promise a tenth. Two threads may share a CPU for as long as a call takes, i
 are kept apart."""
 
 _FOREST_ROWS = 1_000
-"""With more rows in a batch, sharing out rows has always been the better way for a forest."""
+"""With more rows in a batch, sharing out rows has always been the better way for a forest, where there are several."""
 
 _MANY = 4
 """So many batches for each process tell what a batch costs, and what a call costs besides."""
@@ -31,6 +32,11 @@ _ROUNDS, _TURN_S, _MOST_S = 5, 0.01, 0.3
 """All ways take turns, of so long or of one call, for so many rounds, and no more once they have taken the most: what
 slows a machine for a moment must not hit one way alone. The middle turn counts, and of its calls the middle one: now
 and then a worker happens to be awake, or two threads on two CPUs, and the best would promise what most do not hold."""
+
+_WORTH_A_TRY = 2.0
+"""Ways that promise to take no more than so many times as long as the fastest are tried now and then, in the calls of
+the program itself: a program that has just started may have been measured on a machine that was busy with that. It
+costs 2 % at most in the long run, see `infbench.runners.trial`."""
 
 _PAUSED_AFTER_S = 0.005
 """A call after a longer pause is another kind of call: workers have slept, and so have their CPUs, whose caches are
@@ -42,8 +48,8 @@ _PAUSES, _SLEEP_S, _SHORT_S = 3, 0.02, 0.02
 one."""
 
 
-_MOST_CHOICES = 1_000
-"""Kept, as to choose takes 5 us, a tenth of a call of the cheapest models; but rows may come in any number."""
+_MOST_TRIALS = 1_000
+"""Are kept; rows may come in any number."""
 
 
 class Shape(NamedTuple):
@@ -57,6 +63,15 @@ class Shape(NamedTuple):
     n_rows_log2: int
 
 
+class Kind(NamedTuple):
+    """Calls that go the same way."""
+
+    method: str
+    n_samples: int
+    batch_size: int
+    after_pause: bool
+
+
 class Cost(NamedTuple):
     """What a runner costs, in seconds: `call_s` for a call, `batch_s` for each batch, `pause_s` for a pause before it.
 
@@ -66,6 +81,10 @@ class Cost(NamedTuple):
     call_s: float
     batch_s: float
     pause_s: float
+
+    def seconds(self, n_batches: int, *, after_pause: bool) -> float:
+        """Return what a call of so many batches takes."""
+        return self.call_s + n_batches * self.batch_s + after_pause * self.pause_s
 
 
 class AutoRunner(Runner):
@@ -89,6 +108,9 @@ class AutoRunner(Runner):
     costs : dict of Shape to dict of str to Cost
         For each kind of call the costs of each runner that could compute it, measured with the rows of the first such
         call.
+    trials : dict of Kind to Trial
+        For each kind of call the way that the next one will go, and `Trial.typical_s`, the seconds, weighted, by which
+        it was chosen: from `costs`, and from calls made since.
     chosen : str or None
         The runner that computed the last call.
 
@@ -96,7 +118,8 @@ class AutoRunner(Runner):
     -----
     The first call of each kind takes longer, as it computes some of its batches in every way, several times, also
     after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
-    start what was not needed before.
+    start what was not needed before. Later, eight calls in a row go another way now and then, where that is not much
+    slower: after 25 calls first, and after 400 at last. When it has turned out to be faster, so do all.
 
     Without a `batch_size` the first call of so many rows has an even share for each process. Where that has shown that
     no share is worth giving away, later ones have all rows in one batch, as the estimator itself would.
@@ -115,15 +138,14 @@ class AutoRunner(Runner):
 
     def default_batch_size(self, n_samples: int) -> int:
         """Return an even share for each process, or `n_samples` once it is known that none is worth giving away."""
-        even = super().default_batch_size(n_samples)
-        is_kept = self._started_in_pid is not None and self._is_kept.get((n_samples, even), False)
-        return n_samples if is_kept else even
+        is_kept = self._started_in_pid is not None and n_samples in self._kept
+        return n_samples if is_kept else super().default_batch_size(n_samples)
 
     def _start(self) -> None:
         self.costs: dict[Shape, dict[str, Cost]] = {}
         self.chosen: str | None = None
-        self._choices: dict[tuple[str, int, int, bool], str] = {}
-        self._is_kept: dict[tuple[int, int], bool] = {}  # by rows, and rows of a batch
+        self.trials: dict[Kind, Trial[str]] = {}
+        self._kept: set[int] = set()  # so many rows of which no even share is given away
         self._last_s = -math.inf
         self._runners: dict[str, Runner] = {}
         self._open = ExitStack()
@@ -134,39 +156,67 @@ class AutoRunner(Runner):
     _close_in_fork = _close
 
     def _run(self, method: str, batches: Batches) -> Any:
-        paused = time.monotonic() - self._last_s > _PAUSED_AFTER_S
-        call = method, batches.n_samples, batches.batch_size, paused
-        if call not in self._choices:
-            if len(self._choices) == _MOST_CHOICES:
-                self._choices.clear()
-                self._is_kept.clear()
-            # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
-            with suppress(ValueError):
-                self._choices[call] = self._choose(method, batches, paused=paused)
-                at_best = runner_class(self._choose(method, batches, paused=False))
-                self._is_kept[call[1:3]] = not at_best.shares_out_rows
-        self.chosen = self._choices.get(call, "serial")
+        begun_s = time.monotonic()
+        paused = begun_s - self._last_s > _PAUSED_AFTER_S
+        trial = self._trial(method, batches, paused=paused)
+        self.chosen = "serial" if trial is None else trial.way
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
         try:
-            return runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+            answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
         finally:
             self._last_s = time.monotonic()
+        if trial is not None and trial.note(_weighted(self.chosen, self._last_s - begun_s)):
+            self._note_kept(method, batches.n_samples)
+        return answer
 
-    def _choose(self, method: str, batches: Batches, *, paused: bool) -> str:
+    def _trial(self, method: str, batches: Batches, *, paused: bool) -> Trial[str] | None:
+        """Return what knows the way for such a call, None where there is but one."""
+        if batches.batch_size == batches.n_samples and (even := self._keeps(method, batches.n_samples, paused=paused)):
+            return even
+        kind = Kind(method, batches.n_samples, batches.batch_size, paused)
+        if kind not in self.trials:
+            if len(self.trials) >= _MOST_TRIALS:
+                self.trials.clear()
+                self._kept.clear()
+            # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
+            with suppress(ValueError):
+                for after_pause in (False, True):
+                    trial = self._begin_trial(method, batches, after_pause=after_pause)
+                    self.trials[kind._replace(after_pause=after_pause)] = trial
+                self._note_kept(method, batches.n_samples)
+        return self.trials.get(kind)
+
+    def _keeps(self, method: str, n_samples: int, *, paused: bool = False) -> Trial[str] | None:
+        """Return what knows the way for even shares, if that is to give none of them away now.
+
+        So calls that have all rows in one batch, since that has turned out to be best, count there, and shares will be
+        tried again.
+        """
+        even = self.trials.get(Kind(method, n_samples, super().default_batch_size(n_samples), paused))
+        return None if even is None or runner_class(even.way).shares_out_rows else even
+
+    def _note_kept(self, method: str, n_samples: int) -> None:
+        if self._keeps(method, n_samples):
+            self._kept.add(n_samples)
+        else:
+            self._kept.discard(n_samples)
+
+    def _begin_trial(self, method: str, batches: Batches, *, after_pause: bool) -> Trial[str]:
         ways = self._ways(batches)
         if len(ways) == 1:
-            return ways[0]
+            return Trial(ways)
         n_batches = len(batches)
         n_rows = min(batches.batch_size, batches.n_samples)
         shape = Shape(method, min(n_batches, _MANY * self.n_processes), (n_rows - 1).bit_length())
         if shape not in self.costs:
             self.costs[shape] = self._measure(ways, method, batches)
-        seconds = {
-            name: cost.call_s + self._n_counted(name, n_batches) * cost.batch_s + paused * cost.pause_s
+        known_s = {
+            name: _weighted(name, cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause))
             for name, cost in self.costs[shape].items()
         }
-        return min(seconds, key=lambda name: seconds[name] * _WEIGHTS.get(name, 1.0))
+        most_s = _WORTH_A_TRY * min(known_s.values())
+        return Trial([name for name in ways if known_s[name] <= most_s], known_s)
 
     def _ways(self, batches: Batches) -> list[str]:
         """Return the runners that can be of use, the serial one first."""
@@ -174,7 +224,8 @@ class AutoRunner(Runner):
         if self.n_processes > 1:
             if len(batches) > 1:
                 ways += ["threads", "process"]
-            if min(batches.batch_size, batches.n_samples) <= _FOREST_ROWS and is_forest(self.estimator):
+            is_small = min(batches.batch_size, batches.n_samples) <= _FOREST_ROWS
+            if (is_small or len(batches) == 1) and is_forest(self.estimator):
                 ways.append("forest")
         return ways
 
@@ -212,6 +263,10 @@ class AutoRunner(Runner):
             runner = make_runner(name, self.estimator, n_processes=n_processes, inner_threads=self.inner_threads)
             self._runners[name] = self._open.enter_context(runner)
         return self._runners[name]
+
+
+def _weighted(name: str, seconds: float) -> float:
+    return seconds * _WEIGHTS.get(name, 1.0)
 
 
 def _typical_seconds(calls: list[Callable[[], Any]]) -> list[float]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from statistics import median
 from typing import Any
 
 from infbench.runners.batches import Batches
 from infbench.runners.call import plan_shares
 from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
+from infbench.runners.trial import Trial
 
 HAND_OUT_S, WAKE_S = 90e-6, 400e-6
 """What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
@@ -29,51 +28,8 @@ saves that much even then is clear, and after a pause, when nothing is tried, no
 _PICKLED = 3
 """Rows that must be pickled take so many times as long as that to reach a worker, as they are sent and loaded too."""
 
-_TRIED, _COUNTED, _KEPT_TO = 8, 5, 400
-"""Each way is tried in so many calls, of which the last ones count: the first ones find workers asleep, if the caller
-has computed alone before. The faster way is kept to for so many calls; then the other one is tried again, as the
-machine may have changed."""
-
 _MOST_KINDS = 1_000
 """Of calls are kept; rows may come in any number."""
-
-
-class Trial:
-    """Finds which of two ways takes less time: by trying both, again and again.
-
-    Attributes
-    ----------
-    way : bool
-        For the next call.
-
-    Examples
-    --------
-    >>> trial, ways = Trial(), []
-    >>> for _ in range(424):
-    ...     ways.append(trial.way)
-    ...     trial.note(2.0 if trial.way else 1.0)
-    >>> ways == [True] * 8 + [False] * 408 + [True] * 8
-    True
-    """
-
-    def __init__(self) -> None:
-        self.way = True
-        self._n_calls = self._n_left = _TRIED
-        self._last_s: deque[float] = deque(maxlen=_COUNTED)
-        self._typical_s: dict[bool, float] = {}
-
-    def note(self, seconds: float) -> None:
-        """Keep what a call took that went this way."""
-        self._last_s.append(seconds)
-        self._n_left -= 1
-        if self._n_left > 0:
-            return
-        self._typical_s[self.way] = median(self._last_s)
-        if self._n_calls == _KEPT_TO or len(self._typical_s) == 1:
-            self.way, self._n_calls = not self.way, _TRIED
-        else:
-            self.way, self._n_calls = min(self._typical_s, key=self._typical_s.__getitem__), _KEPT_TO
-        self._n_left = self._n_calls
 
 
 _Row = tuple[str, float]
@@ -93,8 +49,8 @@ class Sharing:
         self._n_processes = n_processes
         self._costs_s: dict[_Row, tuple[float, float]] = {}  # of a batch and of a row, in the last call
         self._pickling_s: dict[_Row, float] = {}  # of a row
-        self._trials: dict[tuple[_Row, int, int], Trial] = {}
-        self._trial: Trial | None = None  # of the call that is being made
+        self._trials: dict[tuple[_Row, int, int], Trial[bool]] = {}
+        self._trial: Trial[bool] | None = None  # of the call that is being made
 
     def pays(self, method: str, batches: Batches, *, asleep: bool, takes_over: bool = True) -> bool:
         """Tell whether to share a call out takes less time than to compute it alone.
@@ -138,7 +94,7 @@ class Sharing:
             if surely_saved_s > _CLEARLY * cost_s:
                 return True
             _make_room(self._trials)
-            self._trials[kind] = Trial()
+            self._trials[kind] = Trial((True, False))
         self._trial = self._trials[kind]
         return self._trial.way
 

@@ -1,0 +1,81 @@
+"""Which of several ways to make a call is the fastest: by making calls in each of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Generic, TypeVar
+
+Way = TypeVar("Way")
+
+_TRIED, _COUNTED = 8, 5
+"""A way is tried in so many calls, of which the last ones count: the first ones find workers asleep, or what another
+way has left in the caches."""
+
+_KEPT_AT_FIRST, _KEPT_AT_MOST = 25, 400
+"""The fastest way is kept to for so many calls, twice as many each time; then the others are tried again, as the
+machine may have changed, or may have been busy when they were tried."""
+
+_REMEMBERED = 3
+"""So many turns of a way are remembered, of which the middle one counts: a machine may be busy in all calls of one."""
+
+
+class Trial(Generic[Way]):
+    """Finds the fastest of several ways, for calls that cost the same: tries each, and the others again and again.
+
+    Parameters
+    ----------
+    ways : sequence
+        Are tried in this order.
+    known_s : mapping of way to float or None, default=None
+        The seconds that a call is already known to take, in each of the ways: the fastest of them is kept to, before
+        the others are tried.
+
+    Attributes
+    ----------
+    way : object
+        For the next call.
+
+    Examples
+    --------
+    >>> trial, ways = Trial(["here", "there"]), []
+    >>> for _ in range(100):
+    ...     ways.append(trial.way)
+    ...     turn_has_ended = trial.note(1.0 if trial.way == "there" else 2.0)
+    >>> ways == ["here"] * 8 + ["there"] * (8 + 25) + ["here"] * 8 + ["there"] * 50 + ["here"]
+    True
+    """
+
+    way: Way
+
+    def __init__(self, ways: Sequence[Way], known_s: Mapping[Way, float] | None = None) -> None:
+        self._turns_s = {way: deque([known_s[way]] if known_s else [], maxlen=_REMEMBERED) for way in ways}
+        self._calls_s: deque[float] = deque(maxlen=_COUNTED)
+        self._to_try = [] if known_s else list(ways)
+        self._n_kept = _KEPT_AT_FIRST
+        self._begin_turn()
+
+    @property
+    def typical_s(self) -> dict[Way, float]:
+        """The seconds that a call takes in each way that is known, going by its last turns."""
+        return {way: median(turns_s) for way, turns_s in self._turns_s.items() if turns_s}
+
+    def note(self, seconds: float) -> bool:
+        """Keep what a call took that went this way, and tell whether its turn has ended with it."""
+        self._calls_s.append(seconds)
+        self._n_left -= 1
+        if self._n_left > 0:
+            return False
+        self._turns_s[self.way].append(median(self._calls_s))
+        self._begin_turn()
+        return True
+
+    def _begin_turn(self) -> None:
+        if self._to_try:
+            self.way, self._n_left = self._to_try.pop(0), _TRIED
+        else:
+            typical_s = self.typical_s
+            self.way, self._n_left = min(typical_s, key=typical_s.__getitem__), self._n_kept
+            self._n_kept = min(2 * self._n_kept, _KEPT_AT_MOST)
+            self._to_try = [way for way in self._turns_s if way != self.way]
