@@ -86,7 +86,7 @@ class TestSharing:
             ways.append(pays(made))
             made.note_call(1.0 if ways[-1] is faster else 1.1)
         assert ways[:16] == [True] * 8 + [False] * 8
-        assert [ways[16:].count(way) for way in (faster, not faster)] == [25 + 50 + 93, 2 * 8]
+        assert [ways[16:].count(way) for way in (faster, not faster)] == [50 + 100 + 18, 2 * 8]
 
     @pytest.mark.parametrize(("read_s", "is_tried"), [(COST_S / 100, False), (2 * COST_S, True)])
     def test_what_is_clear_only_where_reading_is_fast_is_tried(self, monkeypatch, read_s, is_tried):

@@ -15,15 +15,15 @@ def make_calls(trial, takes_s, n_calls):
 
 
 def test_every_way_is_tried_and_the_fastest_is_kept_to():
-    ways = make_calls(Trial("abc"), {"a": 3.0, "b": 1.0, "c": 2.0}, 24 + 25 + 16 + 50 + 16 + 1)
+    ways = make_calls(Trial("abc"), {"a": 3.0, "b": 1.0, "c": 2.0}, 24 + 50 + 16 + 100 + 16 + 1)
     others = 8 * "a" + 8 * "c"
-    assert "".join(ways) == 8 * "a" + 8 * "b" + 8 * "c" + 25 * "b" + others + 50 * "b" + others + "b"
+    assert "".join(ways) == 8 * "a" + 8 * "b" + 8 * "c" + 50 * "b" + others + 100 * "b" + others + "b"
 
 
 def test_the_others_are_tried_less_and_less_but_never_given_up():
     ways = make_calls(Trial("ab"), {"a": 1.0, "b": 2.0}, 10_000)
     kept = [len(turn) for turn in "".join(ways).split(8 * "b")[1:-1]]
-    assert kept == [25, 50, 100, 200] + [400] * (len(kept) - 4)
+    assert kept == [50, 100, 200] + [400] * (len(kept) - 3)
     assert len(kept) > 10
 
 
@@ -32,13 +32,13 @@ def test_the_only_way_is_kept_to():
 
 
 def test_what_is_known_is_not_tried_at_first():
-    ways = make_calls(Trial("ab", {"a": 2.0, "b": 1.0}), {"a": 2.0, "b": 1.0}, 25 + 8 + 1)
-    assert "".join(ways) == 25 * "b" + 8 * "a" + "b"
+    ways = make_calls(Trial("ab", {"a": 2.0, "b": 1.0}), {"a": 2.0, "b": 1.0}, 50 + 8 + 1)
+    assert "".join(ways) == 50 * "b" + 8 * "a" + "b"
 
 
 def test_what_was_known_wrongly_is_found_out():
     trial = Trial("ab", {"a": 1.0, "b": 1.5})
-    make_calls(trial, {"a": 2.0, "b": 1.0}, 25 + 8)
+    make_calls(trial, {"a": 2.0, "b": 1.0}, 50 + 8)
     assert trial.way == "b"
 
 
@@ -50,7 +50,7 @@ def test_the_way_changes_when_another_has_become_faster():
 
 def test_one_bad_turn_of_the_fastest_way_is_forgiven():
     trial = Trial("ab")
-    make_calls(trial, {"a": 1.0, "b": 2.0}, 16 + 25 + 8 + 45)
+    make_calls(trial, {"a": 1.0, "b": 2.0}, 16 + 50 + 8 + 95)
     make_calls(trial, {"a": 9.0, "b": 2.0}, 5)
     assert (trial.way, trial.typical_s) == ("b", {"a": 1.0, "b": 2.0})
     make_calls(trial, {"a": 9.0, "b": 2.0}, 8)
@@ -76,5 +76,5 @@ def test_the_first_calls_of_a_turn_do_not_count():
 
 def test_tells_when_a_turn_has_ended():
     trial = Trial("ab")
-    ended = [trial.note(1.0) for _ in range(16 + 25 + 8)]
-    assert [call + 1 for call, is_last in enumerate(ended) if is_last] == [8, 16, 16 + 25, 16 + 25 + 8]
+    ended = [trial.note(1.0) for _ in range(16 + 50 + 8)]
+    assert [call + 1 for call, is_last in enumerate(ended) if is_last] == [8, 16, 16 + 50, 16 + 50 + 8]

@@ -17,7 +17,7 @@ from infbench.runners.forest import is_forest
 from infbench.runners.trial import Trial
 from infbench.timing import time_after_pauses
 
-_WEIGHTS = {"serial": 0.9, "threads": 1.1}
+_WEIGHTS = {"serial": 0.9, "threads": 1.1, "process": 1.0, "forest": 1.0}
 """What costs are multiplied with before they are compared, as they are measured, not known. To leave the serial way
 must promise a tenth. Two threads may share a CPU for as long as a call takes, in one call and not in the next; workers
 are kept apart."""
@@ -33,10 +33,10 @@ _ROUNDS, _TURN_S, _MOST_S = 5, 0.01, 0.3
 slows a machine for a moment must not hit one way alone. The middle turn counts, and of its calls the middle one: now
 and then a worker happens to be awake, or two threads on two CPUs, and the best would promise what most do not hold."""
 
-_WORTH_A_TRY = 2.0
+_WORTH_A_TRY = 1.5
 """Ways that promise to take no more than so many times as long as the fastest are tried now and then, in the calls of
 the program itself: a program that has just started may have been measured on a machine that was busy with that. It
-costs 2 % at most in the long run, see `infbench.runners.trial`."""
+costs 1 % at most of each in the long run, see `infbench.runners.trial`."""
 
 _PAUSED_AFTER_S = 0.005
 """A call after a longer pause is another kind of call: workers have slept, and so have their CPUs, whose caches are
@@ -119,7 +119,7 @@ class AutoRunner(Runner):
     The first call of each kind takes longer, as it computes some of its batches in every way, several times, also
     after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
     start what was not needed before. Later, eight calls in a row go another way now and then, where that is not much
-    slower: after 25 calls first, and after 400 at last. When it has turned out to be faster, so do all.
+    slower: after 50 calls first, and after 400 at last. When it has turned out to be faster, so do all.
 
     Without a `batch_size` the first call of so many rows has an even share for each process. Where that has shown that
     no share is worth giving away, later ones have all rows in one batch, as the estimator itself would.
@@ -158,7 +158,10 @@ class AutoRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         begun_s = time.monotonic()
         paused = begun_s - self._last_s > _PAUSED_AFTER_S
-        trial = self._trial(method, batches, paused=paused)
+        # A plain tuple: to make a Kind of it takes longer than all else here.
+        trial = self.trials.get((method, batches.n_samples, batches.batch_size, paused))  # type: ignore[call-overload]
+        if trial is None or batches.batch_size == batches.n_samples:
+            trial = self._find_trial(method, batches, paused=paused)
         self.chosen = "serial" if trial is None else trial.way
         runner = self._runner(self.chosen)
         runner.takes_over = self.takes_over
@@ -166,25 +169,26 @@ class AutoRunner(Runner):
             answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
         finally:
             self._last_s = time.monotonic()
-        if trial is not None and trial.note(_weighted(self.chosen, self._last_s - begun_s)):
+        if trial is not None and trial.note((self._last_s - begun_s) * _WEIGHTS[self.chosen]):
             self._note_kept(method, batches.n_samples)
         return answer
 
-    def _trial(self, method: str, batches: Batches, *, paused: bool) -> Trial[str] | None:
+    def _find_trial(self, method: str, batches: Batches, *, paused: bool) -> Trial[str] | None:
         """Return what knows the way for such a call, None where there is but one."""
         if batches.batch_size == batches.n_samples and (even := self._keeps(method, batches.n_samples, paused=paused)):
             return even
         kind = Kind(method, batches.n_samples, batches.batch_size, paused)
-        if kind not in self.trials:
-            if len(self.trials) >= _MOST_TRIALS:
-                self.trials.clear()
-                self._kept.clear()
-            # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
-            with suppress(ValueError):
-                for after_pause in (False, True):
-                    trial = self._begin_trial(method, batches, after_pause=after_pause)
-                    self.trials[kind._replace(after_pause=after_pause)] = trial
-                self._note_kept(method, batches.n_samples)
+        if kind in self.trials:
+            return self.trials[kind]
+        if len(self.trials) >= _MOST_TRIALS:
+            self.trials.clear()
+            self._kept.clear()
+        # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
+        with suppress(ValueError):
+            for after_pause in (False, True):
+                trial = self._begin_trial(method, batches, after_pause=after_pause)
+                self.trials[kind._replace(after_pause=after_pause)] = trial
+            self._note_kept(method, batches.n_samples)
         return self.trials.get(kind)
 
     def _keeps(self, method: str, n_samples: int, *, paused: bool = False) -> Trial[str] | None:
@@ -212,7 +216,7 @@ class AutoRunner(Runner):
         if shape not in self.costs:
             self.costs[shape] = self._measure(ways, method, batches)
         known_s = {
-            name: _weighted(name, cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause))
+            name: _WEIGHTS[name] * cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause)
             for name, cost in self.costs[shape].items()
         }
         most_s = _WORTH_A_TRY * min(known_s.values())
@@ -263,10 +267,6 @@ class AutoRunner(Runner):
             runner = make_runner(name, self.estimator, n_processes=n_processes, inner_threads=self.inner_threads)
             self._runners[name] = self._open.enter_context(runner)
         return self._runners[name]
-
-
-def _weighted(name: str, seconds: float) -> float:
-    return seconds * _WEIGHTS.get(name, 1.0)
 
 
 def _typical_seconds(calls: list[Callable[[], Any]]) -> list[float]:

@@ -13,7 +13,7 @@ _TRIED, _COUNTED = 8, 5
 """A way is tried in so many calls, of which the last ones count: the first ones find workers asleep, or what another
 way has left in the caches."""
 
-_KEPT_AT_FIRST, _KEPT_AT_MOST = 25, 400
+_KEPT_AT_FIRST, _KEPT_AT_MOST = 50, 400
 """The fastest way is kept to for so many calls, twice as many each time; then the others are tried again, as the
 machine may have changed, or may have been busy when they were tried."""
 
@@ -43,7 +43,7 @@ class Trial(Generic[Way]):
     >>> for _ in range(100):
     ...     ways.append(trial.way)
     ...     turn_has_ended = trial.note(1.0 if trial.way == "there" else 2.0)
-    >>> ways == ["here"] * 8 + ["there"] * (8 + 25) + ["here"] * 8 + ["there"] * 50 + ["here"]
+    >>> ways == ["here"] * 8 + ["there"] * (8 + 50) + ["here"] * 8 + ["there"] * 26
     True
     """
 
