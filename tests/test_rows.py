@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import io
 import os
 import pickle
 import signal
@@ -22,7 +23,7 @@ from infbench.errors import InvalidParameterError
 from infbench.runners import caller_memory, joint_copy, rows
 from infbench.runners.buffers import SharedBuffer
 from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
-from infbench.runners.layout import to_bytes
+from infbench.runners.layout import dump
 from infbench.runners.messages import Place
 
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
@@ -254,7 +255,9 @@ def test_rows_that_reach_past_a_mapped_array_are_not_looked_for_in_it(runner):
 def test_arrays_of_an_estimator_keep_their_strides_on_the_way():
     estimator = Rows()
     estimator.arrays = [np.arange(24.0).reshape(4, 6)[::2, ::3], np.arange(24.0).reshape(4, 6)[::-1, 1:4].T]
-    arrived = pickle.loads(to_bytes(estimator)).arrays
+    pickled = io.BytesIO()
+    dump(estimator, pickled)
+    arrived = pickle.loads(pickled.getvalue()).arrays
     for before, after in zip(estimator.arrays, arrived, strict=True):
         np.testing.assert_array_equal(before, after)
         assert after.strides == before.strides
