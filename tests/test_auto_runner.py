@@ -103,6 +103,19 @@ def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_o
             assert runner.chosen == "forest"
 
 
+@pytest.mark.parametrize("sizes", [(3, 4), (4, 3)])
+def test_what_is_known_of_fewer_rows_of_a_forest_counts_where_it_can(monkeypatch, sizes):
+    monkeypatch.setattr("infbench.runners.auto._FOREST_ROWS", 3)
+    with auto(infbench.make_model("random_forest")) as runner:
+        for n_rows in sizes:
+            check_answer(runner, "predict", infbench.make_data(n_samples=2 * n_rows, n_features=20), n_rows)
+        (costs,) = runner.costs.values()
+        assert ("forest" in costs) == (sizes[0] == 3)
+        ways = {kind.batch_size: set(trial.typical_s) for kind, trial in runner.trials.items()}
+        assert "forest" not in ways[4]
+        assert all(ways.values())
+
+
 def test_costs_are_kept_by_kind_of_call():
     with auto(Slow(0.001)) as runner:
         for batch_size in (500, 490, 100):

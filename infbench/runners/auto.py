@@ -218,9 +218,10 @@ class AutoRunner(Runner):
         known_s = {
             name: _WEIGHTS[name] * cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause)
             for name, cost in self.costs[shape].items()
+            if name in ways  # rows of one shape are not all few enough for a forest
         }
         most_s = _WORTH_A_TRY * min(known_s.values())
-        return Trial([name for name in ways if known_s[name] <= most_s], known_s)
+        return Trial([name for name, seconds in known_s.items() if seconds <= most_s], known_s)
 
     def _ways(self, batches: Batches) -> list[str]:
         """Return the runners that can be of use, the serial one first."""
