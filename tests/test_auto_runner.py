@@ -47,7 +47,7 @@ def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before
 
 def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not_any_more(tmp_path):
     elsewhere_s = tmp_path / "seconds"
-    elsewhere_s.write_text("0.0025")  # worth it, but not by so much that nothing else is tried
+    elsewhere_s.write_text("0.0032")  # worth it, but not by so much that nothing else is tried
     with auto(SlowAsWritten(0.002, elsewhere_s)) as runner:
         check_answer(runner, "predict", ROWS, 500)
         assert runner.chosen == "process"

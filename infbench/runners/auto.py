@@ -17,10 +17,16 @@ from infbench.runners.forest import is_forest
 from infbench.runners.trial import Trial
 from infbench.timing import time_after_pauses
 
-_WEIGHTS = {"serial": 0.9, "threads": 1.1, "process": 1.0, "forest": 1.0}
-"""What costs are multiplied with before they are compared, as they are measured, not known. To leave the serial way
-must promise a tenth. Two threads may share a CPU for as long as a call takes, in one call and not in the next; workers
-are kept apart."""
+_WEIGHTS = {"serial": 1.1, "threads": 1.1, "process": 1.0, "forest": 1.0}
+"""What costs are multiplied with before they are compared, as they are measured, not known. `ProcessRunner` computes
+alone what it finds not worth sharing out, so the serial way must promise a tenth, or a gain would be given up where
+nothing was to be lost. Two threads may share a CPU for as long as a call takes, in one call and not in the next;
+workers are kept apart."""
+
+_BRIEF, _BRIEF_S = 0.9, 0.0005
+"""Except in calls that take less than so long in the serial way, which is multiplied with so much then: what it costs
+`ProcessRunner` to find out and to compute alone, 5 to 10 us, counts there, and to leave the serial way must promise a
+tenth."""
 
 _FOREST_ROWS = 1_000
 """With more rows in a batch, sharing out rows has always been the better way for a forest, where there are several."""
@@ -169,7 +175,7 @@ class AutoRunner(Runner):
             answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
         finally:
             self._last_s = time.monotonic()
-        if trial is not None and trial.note((self._last_s - begun_s) * _WEIGHTS[self.chosen]):
+        if trial is not None and trial.note(_weighted(self.chosen, self._last_s - begun_s)):
             self._note_kept(method, batches.n_samples)
         return answer
 
@@ -216,7 +222,7 @@ class AutoRunner(Runner):
         if shape not in self.costs:
             self.costs[shape] = self._measure(ways, method, batches)
         known_s = {
-            name: _WEIGHTS[name] * cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause)
+            name: _weighted(name, cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause))
             for name, cost in self.costs[shape].items()
             if name in ways  # rows of one shape are not all few enough for a forest
         }
@@ -268,6 +274,11 @@ class AutoRunner(Runner):
             runner = make_runner(name, self.estimator, n_processes=n_processes, inner_threads=self.inner_threads)
             self._runners[name] = self._open.enter_context(runner)
         return self._runners[name]
+
+
+def _weighted(name: str, seconds: float) -> float:
+    """Return what a way counts as that takes so long."""
+    return seconds * (_BRIEF if name == "serial" and seconds < _BRIEF_S else _WEIGHTS[name])
 
 
 def _typical_seconds(calls: list[Callable[[], Any]]) -> list[float]:
