@@ -78,3 +78,13 @@ def test_tells_when_a_turn_has_ended():
     trial = Trial("ab")
     ended = [trial.note(1.0) for _ in range(16 + 50 + 8)]
     assert [call + 1 for call, is_last in enumerate(ended) if is_last] == [8, 16, 16 + 50, 16 + 50 + 8]
+
+
+def test_what_a_way_counts_as_decides_and_what_it_took_is_told():
+    trial = Trial("ab", {"a": 2.0, "b": 1.0}, weigh=lambda way, seconds: 3 * seconds if way == "b" else seconds)
+    assert trial.way == "a"
+    make_calls(trial, {"a": 2.0, "b": 0.5}, 50 + 8)
+    assert trial.typical_s == {"a": 2.0, "b": 0.75}
+    assert trial.way == "a"
+    make_calls(trial, {"a": 2.0, "b": 0.5}, 100 + 8)
+    assert (trial.way, trial.typical_s["b"]) == ("b", 0.5)

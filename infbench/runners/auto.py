@@ -115,8 +115,8 @@ class AutoRunner(Runner):
         For each kind of call the costs of each runner that could compute it, measured with the rows of the first such
         call.
     trials : dict of Kind to Trial
-        For each kind of call the way that the next one will go, and `Trial.typical_s`, the seconds, weighted, by which
-        it was chosen: from `costs`, and from calls made since.
+        For each kind of call the way that the next one will go, and `Trial.typical_s`, the seconds that it was chosen
+        by: from `costs`, and from calls made since. What is little better counts as no better.
     chosen : str or None
         The runner that computed the last call.
 
@@ -175,7 +175,7 @@ class AutoRunner(Runner):
             answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
         finally:
             self._last_s = time.monotonic()
-        if trial is not None and trial.note(_weighted(self.chosen, self._last_s - begun_s)):
+        if trial is not None and trial.note(self._last_s - begun_s):
             self._note_kept(method, batches.n_samples)
         return answer
 
@@ -222,12 +222,13 @@ class AutoRunner(Runner):
         if shape not in self.costs:
             self.costs[shape] = self._measure(ways, method, batches)
         known_s = {
-            name: _weighted(name, cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause))
+            name: cost.seconds(self._n_counted(name, n_batches), after_pause=after_pause)
             for name, cost in self.costs[shape].items()
             if name in ways  # rows of one shape are not all few enough for a forest
         }
-        most_s = _WORTH_A_TRY * min(known_s.values())
-        return Trial([name for name, seconds in known_s.items() if seconds <= most_s], known_s)
+        counted_s = {name: _weighted(name, seconds) for name, seconds in known_s.items()}
+        most_s = _WORTH_A_TRY * min(counted_s.values())
+        return Trial([name for name, seconds in counted_s.items() if seconds <= most_s], known_s, weigh=_weighted)
 
     def _ways(self, batches: Batches) -> list[str]:
         """Return the runners that can be of use, the serial one first."""

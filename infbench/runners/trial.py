@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Generic, TypeVar
 
@@ -31,6 +31,8 @@ class Trial(Generic[Way]):
     known_s : mapping of way to float or None, default=None
         The seconds that a call is already known to take, in each of the ways: the fastest of them is kept to, before
         the others are tried.
+    weigh : callable, optional
+        What ``weigh(way, seconds)`` returns is compared, instead of the seconds.
 
     Attributes
     ----------
@@ -49,10 +51,17 @@ class Trial(Generic[Way]):
 
     way: Way
 
-    def __init__(self, ways: Sequence[Way], known_s: Mapping[Way, float] | None = None) -> None:
+    def __init__(
+        self,
+        ways: Sequence[Way],
+        known_s: Mapping[Way, float] | None = None,
+        *,
+        weigh: Callable[[Way, float], float] = lambda _, seconds: seconds,
+    ) -> None:
         self._turns_s = {way: deque([known_s[way]] if known_s else [], maxlen=_REMEMBERED) for way in ways}
         self._calls_s: deque[float] = deque(maxlen=_COUNTED)
         self._to_try = [] if known_s else list(ways)
+        self._weigh = weigh
         self._n_kept = _KEPT_AT_FIRST
         self._begin_turn()
 
@@ -76,6 +85,7 @@ class Trial(Generic[Way]):
             self.way, self._n_left = self._to_try.pop(0), _TRIED
         else:
             typical_s = self.typical_s
-            self.way, self._n_left = min(typical_s, key=typical_s.__getitem__), self._n_kept
+            self.way = min(typical_s, key=lambda way: self._weigh(way, typical_s[way]))
+            self._n_left = self._n_kept
             self._n_kept = min(2 * self._n_kept, _KEPT_AT_MOST)
             self._to_try = [way for way in self._turns_s if way != self.way]
