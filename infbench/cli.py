@@ -330,7 +330,7 @@ def _measure(
 
     Everything that can be refused is refused before the first.
     """
-    from infbench.checks import check_positive_int
+    from infbench.checks import check_positive_int, check_random_state
     from infbench.measure import check_comparable, compare
     from infbench.runners.batches import take
 
@@ -340,6 +340,7 @@ def _measure(
     check_positive_int("n_processes", n_processes, allow_none=True)
     check_positive_int("batch_size", batch_size, allow_none=True)
     check_positive_int("repeat", repeat)
+    check_random_state(seed)
     for name in runners:
         runner_class(name)
     if model_file is None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from infbench.answers import check_same_answer
-from infbench.checks import check_positive_int
+from infbench.checks import check_positive_int, check_random_state
 from infbench.errors import InvalidParameterError
 from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
@@ -97,6 +97,7 @@ def compare(
     check_comparable(
         estimator, X, runner=runner, n_processes=n_processes, batch_size=batch_size, method=method, repeat=repeat
     )
+    check_random_state(random_state)
     if not 0 <= least_s < math.inf:
         raise InvalidParameterError(f"least_s must be a number of seconds from 0 on, got {least_s!r}")
     machine = describe_machine()
@@ -115,7 +116,9 @@ def compare(
         ready_s = time.perf_counter()
         candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
-        batch_size = int(batch_size or candidate.default_batch_size(n_samples))  # `auto` has made up its mind now
+        batch_size = int(
+            batch_size or candidate.default_batch_size(n_samples, method)
+        )  # `auto` has made up its mind now
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(one, method, X, batch_size if one is candidate else serial_batch_size) for one in runners]

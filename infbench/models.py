@@ -81,10 +81,9 @@ def read_model(path: str) -> Any:
         estimator = joblib.load(path)
     except Exception as error:  # whatever it takes to be made again may fail in any way
         raise InvalidParameterError(f"{path} must be an estimator saved with joblib.dump: {error!r}") from error
-    if not hasattr(estimator, "fit"):
-        raise InvalidParameterError(
-            f"{path} must be an estimator saved with joblib.dump, got {type(estimator).__name__}"
-        )
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+        raise InvalidParameterError(f"{path} must be an estimator saved with joblib.dump, got {got}")
     return estimator
 
 

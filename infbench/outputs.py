@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,12 @@ def check_writable(paths: Sequence[str]) -> None:
     """
     targets = [Path(path).resolve() for path in paths]
     for path, target in zip(paths, targets, strict=True):
+        if (descriptor := _descriptor(path)) is not None:
+            try:
+                os.fstat(descriptor)
+            except OSError as error:
+                raise InvalidParameterError(f"cannot write {path}: {error.strerror}") from error
+            continue
         if _is_special(target):
             continue
         if targets.count(target) > 1:
@@ -41,6 +48,17 @@ def check_writable(paths: Sequence[str]) -> None:
             raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
 
 
+def _descriptor(path: str) -> int | None:
+    """Return the number of an open file, if that is what a path names: the file may be a regular one, but goes on."""
+    if path in _STREAMS:
+        return _STREAMS[path]
+    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", path)
+    return int(found[1]) if found else None
+
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
 def _is_special(target: Path) -> bool:
     return target.exists() and not target.is_file() and not target.is_dir()
 
@@ -51,13 +69,17 @@ def write_whole(path: str, text: str) -> None:
     Parameters
     ----------
     path : str
-        What is no regular file, as ``/dev/null``, is written to as it is.
+        What is no regular file, as ``/dev/null``, or is open already, as ``/dev/stdout``, is written to as it is.
     text : str
 
     Raises
     ------
     OSError
     """
+    if (descriptor := _descriptor(path)) is not None:
+        with open(os.dup(descriptor), "w", encoding="utf-8") as file:
+            file.write(text)
+        return
     target = Path(path).resolve()
     if _is_special(target):  # /dev/null and its like must not be replaced by a file
         target.write_text(text, encoding="utf-8")

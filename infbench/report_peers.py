@@ -54,7 +54,9 @@ def _peers_report(
     if problems:
         blocks.append("\n".join(prose(f"{runner}: {problem}") for runner, problem in problems))
     blocks.append(prose(_PEERS_NOTE))
-    blocks += [prose(_conditions(peer.comparisons[0])) for peer in peers if peer.comparisons][:1]
+    measured = [comparison for peer in peers for comparison in peer.comparisons]
+    if measured:
+        blocks.append(prose(_conditions(measured)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -66,12 +68,15 @@ _PEERS_NOTE = (
 )
 
 
-def _conditions(comparison: Comparison) -> str:
-    machine = comparison.machine
+def _conditions(comparisons: Sequence[Comparison]) -> str:
+    one = comparisons[0]
+    machine = one.machine
+    n_processes = max(comparison.n_processes for comparison in comparisons)  # that of the serial runner is always 1
+    but = " (native: threads in place of processes)" if any(c.runner == "native" for c in comparisons) else ""
     return (
-        f"Measured with n_processes={comparison.n_processes} and one inner thread in each, seed "
-        f"{comparison.random_state}, on {machine.n_cpus_usable} usable CPUs of {machine.n_cpus} "
-        f"({machine.cpu or 'unknown model'}): {machine.system}, Python {machine.python}, {machine.libraries}."
+        f"Measured with n_processes={n_processes} and one inner thread in each{but}, seed {one.random_state}, on "
+        f"{machine.n_cpus_usable} usable CPUs of {machine.n_cpus} ({machine.cpu or 'unknown model'}): "
+        f"{machine.system}, Python {machine.python}, {machine.libraries}."
     )
 
 

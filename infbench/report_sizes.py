@@ -85,14 +85,20 @@ def _sizes_report(
 def _claim(comparisons: Sequence[Comparison]) -> str:
     """Say from how many rows on a runner pays; the comparisons are by rows."""
     who = subject(comparisons[0])
-    paying = [one.n_samples for one in comparisons if pays(one)]
+    by_answer = {
+        answer: ", ".join(f"{one.n_samples:,}" for one in comparisons if pays(one) is answer)
+        for answer in (True, False, None)
+    }
     fewest, most = comparisons[0].n_samples, comparisons[-1].n_samples
-    if not paying:
+    if not by_answer[True] and not by_answer[None]:
         return f"{who} pays with none of these numbers of rows."
+    if not by_answer[True]:
+        rest = f", and does not pay with {by_answer[False]}" if by_answer[False] else ""
+        return f"{who} is inconclusive with {by_answer[None]} rows{rest}."
     threshold = pays_from(comparisons)
     if threshold is None:
-        with_rows = ", ".join(f"{n:,}" for n in paying)
-        return f"{who} pays with {with_rows} rows, but not with {most:,}, the most that were measured."
+        but = "but not with" if pays(comparisons[-1]) is False else "and is inconclusive with"
+        return f"{who} pays with {by_answer[True]} rows, {but} {most:,}, the most that were measured."
     if threshold == fewest:
         return f"{who} pays from {fewest:,} rows on, the fewest that were measured."
     return f"{who} pays from {threshold:,} rows on."

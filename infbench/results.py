@@ -35,7 +35,8 @@ class Comparison:
     serial_batch_size : int
         Rows of a batch of the serial runner: all of them where nobody asked for batches.
     inner_threads : int
-        BLAS and OpenMP threads that each process was limited to.
+        BLAS and OpenMP threads that each process was limited to, except that of `native`, which computes with
+        `n_processes` of them.
     random_state : int
         Seed of the data.
     serial_s, parallel_s, serial_again_s : tuple of float
@@ -287,8 +288,8 @@ class GateRow:
     def verdict(self) -> str:
         """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``, or the cause where there is one.
 
-        Worse or better is what lies beyond the noise floor and 5 % with its whole interval. Unchanged is what lies
-        within 5 %, and excludes a change of 20 %.
+        Worse or better is what lies beyond 5 % and the noise floor with its whole interval, and beyond the interval of
+        the noise floor itself. Unchanged is what lies within 5 %, and excludes a change of 20 %.
         """
         if self.cause:
             return self.cause

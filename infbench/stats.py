@@ -222,7 +222,7 @@ class ScalingLaw:
 
 
 MIN_COUNTS = 4
-"""Numbers of processes that a scaling law needs: two parameters pass through any three points too easily."""
+"""Numbers of processes that a scaling law needs: all laws go through (1, 1), and two parameters fit any two more."""
 
 
 def fit_scaling(

@@ -92,12 +92,36 @@ class Stuck(Dies):
             time.sleep(60)
 
 
+class StuckElsewhere(Dies):
+    def predict(self, X):
+        time.sleep(0.05)  # others have begun by then
+        return super().predict(X)
+
+    def act(self):
+        if os.getpid() == self.home:
+            raise ZeroDivisionError("a marked row")
+        time.sleep(3)
+
+
 class Slow(Rows):
     def __init__(self, seconds=0.01):
         self.seconds = seconds
 
     def predict(self, X):
         time.sleep(self.seconds)
+        return super().predict(X)
+
+
+class SlowToTransform(Rows):
+    def transform(self, X):
+        time.sleep(0.02)
+        return X.copy()
+
+
+class RaisesOrIsSlow(Slow):
+    def predict(self, X):
+        if np.any(X[:, 0] == -1):
+            raise ZeroDivisionError("a marked row")
         return super().predict(X)
 
 

@@ -345,6 +345,46 @@ class TestForks:
             """,
         )
 
+    def test_one_computes_whatever_other_threads_were_at(self, tmp_path):
+        """They may have been setting the limits of BLAS, or computing under them; neither is a thread of the fork."""
+        run_lines(
+            tmp_path,
+            """
+            import threading
+            from infbench.runners.inner_threads import InnerThreads, _of_process
+            from threadpoolctl import threadpool_info, threadpool_limits
+
+            def n_threads():
+                return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+            def hold():
+                with InnerThreads(1).limited(), _of_process.lock:
+                    held.set()
+                    done.wait()
+
+            held, done = threading.Event(), threading.Event()
+            with threadpool_limits(limits=2, user_api="blas"):
+                other = threading.Thread(target=hold)
+                other.start()
+                held.wait()
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(30)
+                    with InnerThreads(2).limited():
+                        os._exit(0 if n_threads() == {2} else 2)
+                done.set()
+                other.join()
+                with InnerThreads(1).limited():  # and one that forks while it computes goes on
+                    inside = os.fork()
+                if inside == 0:
+                    with InnerThreads(1).limited():
+                        as_it_must_be = n_threads() == {1}
+                    os._exit(0 if as_it_must_be and n_threads() == {2} else 2)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert os.waitstatus_to_exitcode(os.waitpid(inside, 0)[1]) == 0
+            """,
+        )
+
     def test_one_that_is_the_first_to_start_a_runner_may_do_so(self, tmp_path):
         run_lines(
             tmp_path,
@@ -477,6 +517,21 @@ class TestSystem:
             assert memory._read == memory._read_by_fd
         finally:
             own.close()
+
+
+def test_a_runner_of_joblib_that_a_handler_closed_stays_closed(alarm):
+    with make_runner("threading", Slow(0.02), n_processes=2) as runner:
+        runner.predict(ROWS, batch_size=250)
+
+        def end():
+            runner.close()
+            raise SystemExit(7)
+
+        with pytest.raises(SystemExit, match="7"):  # noqa: PT012  # it may come at once
+            alarm(0.1, end)
+            runner.predict(ROWS, batch_size=5)
+        with pytest.raises(RunnerError, match="is not started"):
+            runner.predict(ROWS)
 
 
 def test_a_loky_runner_that_is_closed_leaves_the_others_their_workers():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
-from estimators import DozesOffElsewhere, Rows, Slow, SlowAsWritten, SlowElsewhere
+from estimators import DozesOffElsewhere, Rows, Slow, SlowAsWritten, SlowElsewhere, SlowToTransform
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
@@ -91,6 +91,16 @@ def test_rows_that_are_not_worth_sharing_out_are_one_batch_from_then_on(estimato
         assert runner.default_batch_size(2_000) == expected
         assert runner.default_batch_size(1_000) == 500  # nobody knows yet
     assert runner.default_batch_size(2_000) == 1_000
+
+
+def test_what_is_known_of_one_method_says_nothing_of_another():
+    with auto(SlowToTransform()) as runner:
+        for _ in range(3):
+            np.testing.assert_array_equal(runner.predict(ROWS), ROWS[:, 0])
+            np.testing.assert_array_equal(runner.transform(ROWS), ROWS)
+        assert runner.default_batch_size(2_000) == 2_000
+        assert runner.default_batch_size(2_000, "transform") == 1_000
+        assert runner.chosen in {"threads", "process"}
 
 
 def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_on(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from site_results import GOLDEN, paired, spread, together, versions_of, write_golden, write_result
 
 from infbench.site.changes import Meaning, Noise, Outcome, Quantity, find_steps, judge
-from infbench.site.points import Measured, Point, points_of
-from infbench.site.repeats import repeat_noise
+from infbench.site.points import Measured, Point, Workload, points_of
+from infbench.site.repeats import Repeats, repeat_noise
 from infbench.site.stored import COST_RATIO, THROUGHPUT, load_runs
 from infbench.stats import Estimate
 
@@ -340,3 +341,12 @@ def test_repeat_noise_grows_with_how_far_repetitions_lie_apart():
     ]
     assert 1.05 < noises[0] < noises[1] < noises[2]
     assert repeat_noise([point(0.1, 0.1, 1.2)] * 3) is None
+
+
+def test_where_repetitions_are_few_those_of_the_whole_computer_count():
+    of_pool, of_loky = (Workload("forest", 8_000, 1_000, 2), "pool"), (Workload("forest", 8_000, 1_000, 2), "loky")
+    points = [point(0.1, 0.1, 1.2), point(0.1, 0.1, 1 / 1.2)]
+    few = Repeats([SimpleNamespace(points={of_pool: one}) for one in points])
+    assert few.of_runner(*of_pool) is None
+    more = Repeats([SimpleNamespace(points={of_pool: one, of_loky: one}) for one in points])
+    assert more.of_runner(*of_pool) == repeat_noise([*points, *points]) > 1.2

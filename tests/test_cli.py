@@ -201,6 +201,8 @@ REFUSED = POSITIVE_OR_NONE | {
     "--data-file missing.npy": "missing.npy must be an array saved with numpy.save, or a data frame with joblib.dump: ",
     "--data-file text.npy": "text.npy must hold numbers, (n_samples, n_features), got <U1 of shape (2, 1)",
     "--data-file flat.npy": "flat.npy must hold numbers, (n_samples, n_features), got float64 of shape (3,)",
+    "--data-file rows.npy --seed None": "random_state must be an int from 0 to 4294967295, got None",
+    "--csv /dev/fd/999": "cannot write /dev/fd/999: Bad file descriptor",
     "--data-file rows.npy --n-features 5": "n_features must be 2, as in rows.npy, got 5",
     "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
     "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
@@ -299,6 +301,10 @@ def test_what_the_estimator_raises_is_told(tmp_path):
         ),
         (["--model-file", "rows.npy"], "rows.npy must be an estimator saved with joblib.dump"),
         (["--model-file", "list.joblib"], "list.joblib must be an estimator saved with joblib.dump, got list"),
+        (
+            ["--model-file", "class.joblib"],
+            "class.joblib must be an estimator saved with joblib.dump, got the class DecisionTreeRegressor",
+        ),
         (["--model-file", "tree.joblib", "--data-file", "rows.npy"], "X must have 3 features, as DecisionTree"),
         (
             ["--model-file", "new.joblib", "--data-file", "rows.npy"],
@@ -311,6 +317,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, arguments, message):
     joblib.dump(DecisionTreeRegressor().fit(X, X[:, 0]), tmp_path / "tree.joblib")
     joblib.dump(DecisionTreeRegressor(), tmp_path / "new.joblib")
     joblib.dump([1], tmp_path / "list.joblib")
+    joblib.dump(DecisionTreeRegressor, tmp_path / "class.joblib")
     np.save(tmp_path / "rows.npy", np.zeros((9, 2)))
     run = infbench("compare", *arguments, cwd=tmp_path)
     assert (run.returncode, run.stdout) == (2, "")
@@ -510,6 +517,18 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path):
     assert run.returncode != 0
     assert run.stderr.splitlines()[0] == "Error: [Errno 28] No space left on device"
     assert (tmp_path / "new.csv").read_text().startswith("model,")
+
+
+def test_a_file_that_is_open_already_goes_on(tmp_path):
+    """As that of a redirected stdout, which is a regular file and must not be replaced."""
+    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "native", "--csv", "/dev/stdout"]
+    (tmp_path / "all.txt").write_text("before\n")
+    with open(tmp_path / "all.txt", "a", encoding="utf-8") as file:
+        run = subprocess.run(command, cwd=tmp_path, env=environ(), stdout=file, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    before, columns, _, *report = (tmp_path / "all.txt").read_text().splitlines()
+    assert (before, columns.split(",")[0]) == ("before", "model")
+    assert any(line.startswith("n_samples:") for line in report)
 
 
 def test_a_closed_stdout_breaks_no_worker(tmp_path):

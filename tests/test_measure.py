@@ -183,6 +183,13 @@ class TestRefusals:
         ):
             compare(never_sent(), X, least_s=least_s)
 
+    @pytest.mark.parametrize("seed", [None, -1, 1.5, "now"])
+    def test_seed_that_made_no_rows(self, seed):
+        with pytest.raises(
+            InvalidParameterError, match=f"random_state must be an int from 0 to 4294967295, got {seed!r}"
+        ):
+            compare(never_sent(), X, random_state=seed)
+
     def test_estimator_that_is_not_fitted(self):
         from sklearn.exceptions import NotFittedError
         from sklearn.linear_model import LogisticRegression

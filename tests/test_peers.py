@@ -226,6 +226,14 @@ def test_report_has_a_table_for_each_model_and_the_means():
     )
 
 
+def test_conditions_are_those_of_all_runners():
+    serial = Peer("dummy", "serial", (replace(FAST, runner="serial", n_processes=1),))
+    native = Peer("dummy", "native", (replace(FAST, runner="native"),))
+    assert "n_processes=4 and one inner thread in each, seed" in peers_markdown([serial, PEERS[3]])
+    told = "n_processes=4 and one inner thread in each (native: threads in place of processes), seed"
+    assert told in peers_markdown([serial, PEERS[3], native])
+
+
 def test_a_runner_with_too_few_rounds_does_not_hide_the_noise_of_the_others():
     few = replace(FAST, runner="threads", **dict.fromkeys(("serial_s", "parallel_s", "serial_again_s"), (1.0,) * 4))
     text = peers_text([Peer("dummy", "process", (FAST,)), Peer("dummy", "threads", (few,))])

@@ -27,10 +27,12 @@ from estimators import (
     RaisesLocal,
     RaisesLock,
     RaisesNamed,
+    RaisesOrIsSlow,
     Rows,
     Slow,
     SlowElsewhere,
     Stuck,
+    StuckElsewhere,
     TellsProcess,
     TellsThreads,
     WideWithoutRoom,
@@ -145,6 +147,22 @@ class TestDeath:
             runner.takes_over = True
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
 
+    @pytest.mark.leaves_behind("processes", reason="nobody ends a worker at a batch when its template is gone")
+    def test_one_stuck_at_an_earlier_call_takes_no_other_along(self):
+        """Without a template it takes all workers to replace one, in the middle of another one's share."""
+        marked, late = ROWS.copy(), ROWS.copy()
+        marked[[0, 300], 0] = -1  # a worker gets stuck, and the caller raises
+        late[-1, 0] = -2
+        with infbench.ProcessRunner(StuckElsewhere(), n_processes=3, timeout=0.6) as runner:
+            before = worker_pids(runner)
+            with pytest.raises(ZeroDivisionError):
+                runner.predict(marked, batch_size=100)
+            runner.predict(ROWS[:200], batch_size=100)  # which finds one at work, and looks for how long
+            time.sleep(0.35)
+            os.kill(runner._crew.template.pid, signal.SIGKILL)
+            np.testing.assert_array_equal(runner.predict(late, batch_size=250), late[:, 0])
+            assert not set(before) & set(worker_pids(runner))
+
 
 class TestErrors:
     @pytest.mark.parametrize(
@@ -182,6 +200,22 @@ class TestErrors:
                 with pytest.raises(ZeroDivisionError, match="a marked row"):
                     runner.predict(marked, batch_size=10)
                 np.testing.assert_array_equal(runner.predict(ROWS[index:], batch_size=10), ROWS[index:, 0])
+
+    def test_end_what_others_were_to_compute(self):
+        """It takes them no time from what is asked next."""
+        marked = ROWS.copy()
+        marked[0, 0] = -1
+        with infbench.ProcessRunner(RaisesOrIsSlow(0.02), n_processes=2) as runner:
+            with pytest.raises(ZeroDivisionError):
+                runner.predict(marked, batch_size=1)  # 5 s for the worker
+            words = runner._crew.workers[0].desk.words
+            assert words[LIMIT] == 0
+            time.sleep(0.1)
+            begun = words[NEXT]
+            time.sleep(0.2)
+            assert words[NEXT] == begun
+            runner.takes_over = False  # it waits for the worker
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
 
     def test_estimator_that_cannot_be_pickled(self, nothing_left_behind):
         with pytest.raises(WorkerStartError, match=r"cannot be pickled for the workers: TypeError\('not this one'\)"):
@@ -598,7 +632,7 @@ def test_timeout_is_that_of_a_batch_and_not_of_a_share():
         np.testing.assert_array_equal(runner.predict(ROWS[:16], batch_size=1), ROWS[:16, 0])
 
 
-@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), "5", True])
 def test_timeout_that_is_none_is_refused(timeout):
     with pytest.raises(InvalidParameterError, match="timeout must be a positive number of seconds or None, got"):
         infbench.ProcessRunner(Rows(), timeout=timeout)

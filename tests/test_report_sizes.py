@@ -35,11 +35,18 @@ def measured(by_rows):
         (measured({9_000: 3.0, 100: None, 1_000: 1.5}), 1_000, "pays from 1,000 rows on."),
         (measured({100: 1.5, 1_000: 0.5, 9_000: 3.0}), 9_000, "pays from 9,000 rows on."),
         (measured({100: 1.5, 1_000: 3.0}), 100, "pays from 100 rows on, the fewest that were measured."),
-        (measured({100: 0.5, 1_000: None}), None, "pays with none of these numbers of rows."),
+        (measured({100: 0.5, 1_000: 0.8}), None, "pays with none of these numbers of rows."),
+        (measured({100: None, 1_000: None}), None, "is inconclusive with 100, 1,000 rows."),
+        (measured({100: 0.5, 1_000: None}), None, "is inconclusive with 1,000 rows, and does not pay with 100."),
+        (
+            measured({100: 1.5, 1_000: 1.5, 9_000: 0.5}),
+            None,
+            "pays with 100, 1,000 rows, but not with 9,000, the most that were measured.",
+        ),
         (
             measured({100: 1.5, 1_000: 1.5, 9_000: None}),
             None,
-            "pays with 100, 1,000 rows, but not with 9,000, the most that were measured.",
+            "pays with 100, 1,000 rows, and is inconclusive with 9,000, the most that were measured.",
         ),
     ],
 )

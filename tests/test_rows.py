@@ -109,6 +109,24 @@ class TestTraffic:
             assert worker_of(runner).io_counters().read_chars - before < 2_000
         assert n_shared_memories(worker_of(runner).pid) == 3  # its words, the answers, and this one
 
+    def test_memory_is_told_to_be_gone_before_its_address_may_be_another_s(self, monkeypatch):
+        shared, seen = rows.SharedRows(), []
+        take_back = shared._take_back
+
+        def look(key):
+            with open("/proc/self/maps", encoding="utf-8") as maps:
+                seen.append(any(line.startswith(f"{shared._lent[key].address:x}-") for line in maps))
+            take_back(key)
+
+        monkeypatch.setattr(shared, "_take_back", look)
+        X = shared.empty((1_000, 1_000), np.float64)
+        view = X[3:]
+        del X
+        assert (len(shared._lent), seen) == (1, [])
+        del view
+        assert (len(shared._lent), seen) == (0, [True])
+        shared.close()
+
     def test_worker_forgets_mapped_memory_that_is_gone(self, runner):
         counts = set()
         for _ in range(5):
@@ -302,3 +320,19 @@ def test_memory_that_nobody_closes_gives_its_descriptor_back(make):
     del memory
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+@pytest.mark.parametrize("dtype", [">f8", "longdouble", ">c16", "i2"])
+def test_rows_that_come_in_several_pieces(dtype):
+    """As more than 2 GB do, which is what the system hands over at once."""
+    X = np.arange(600).reshape(100, 6).astype(dtype)
+    own = OwnMemory()
+    try:
+        memory = CallerMemory(own.fd, own.pid, own.sample_address)
+        whole = memory._read
+        memory._read = lambda target, address: whole(np.asarray(target).reshape(-1).view(np.uint8)[:1_000], address)
+        interface = X.__array_interface__
+        place = Place(None, interface["typestr"], X.shape, X.strides, interface["data"][0], writeable=True)
+        np.testing.assert_array_equal(RowReader(memory, place)(10, 90), X[10:90])
+    finally:
+        own.close()

@@ -18,7 +18,13 @@ from contracts import (
 from estimators import ListOfArrays, Misbehaves, Objects, SparseRows, TellsThreads, Words
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 import infbench
@@ -224,9 +230,11 @@ class TestRefusals:
             (ROWS[:0], "at least one row"),
             (ROWS[0], "2 dimensions"),
             (ROWS[None], "2 dimensions"),
+            (None, "X must hold rows, got NoneType"),
+            (np.float64(3), "X must hold rows, got float64"),
             (ROWS[:, :5], "6 features, as (LogisticRegression|RandomForestClassifier) was fitted on, got 5"),
         ],
-        ids=["empty", "1-D", "3-D", "features"],
+        ids=["empty", "1-D", "3-D", "none", "number", "features"],
     )
     def test_rows(self, X, message, estimators):
         for name, estimator in estimators.items():
@@ -242,8 +250,36 @@ class TestRefusals:
             infbench.ProcessRunner(estimator, start_method="thread")
 
     def test_unfitted_estimator(self):
-        from sklearn.exceptions import NotFittedError
-
         for name in RUNNERS:
             with pytest.raises(NotFittedError):
                 make_runner(name, RandomForestClassifier())
+
+    def test_estimator_of_others_that_keeps_nothing_where_scikit_learn_looks(self):
+        class Log(TransformerMixin, BaseEstimator):
+            def fit(self, X, y=None):
+                return self
+
+            def transform(self, X):
+                return np.log1p(np.abs(X))
+
+        for estimator in (Log(), make_pipeline(Log())):
+            assert make_runner("serial", estimator).n_processes == 1
+        with pytest.raises(NotFittedError):
+            make_runner("serial", make_pipeline(StandardScaler()))
+
+
+def test_documents_may_come_as_an_array(nothing_left_behind):
+    documents = np.array(["one fish", "two fish", "red fish", "blue fish"] * 5)
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(documents, np.arange(20) % 2)
+    for name in ("serial", "process", "pool"):
+        with runner_of(name, model) as runner:
+            check_answer(runner, "predict_proba", documents, 5)
+            check_answer(runner, "predict_proba", documents.astype(object), 5)
+
+
+def test_threads_may_be_a_number_of_numpy():
+    with infbench.ProcessRunner(
+        infbench.make_model("dummy"), n_processes=np.int64(2), inner_threads=np.int64(1)
+    ) as runner:
+        assert type(runner.inner_threads) is int
+        check_answer(runner, "predict", infbench.make_data(n_samples=40, n_features=20), 10)

@@ -244,7 +244,10 @@ def test_neighbours_without_steps_are_not_called_missing(tmp_path):
     for directory, says in (
         (alone, "There is no other release to compare with."),
         (unpaired, "No step between these releases is judged: the speedup was not measured in pairs."),
-        (apart, "No step between these releases is judged: they were not measured at the same commit."),
+        (
+            apart,
+            "No step between these releases is judged: no two of them have the same figure at the same commit.",
+        ),
     ):
         parts = build(directory).parts
         (entry,) = parts["model-0-0"]["combinations"]
@@ -255,9 +258,13 @@ def test_neighbours_without_steps_are_not_called_missing(tmp_path):
 def test_efficiency_that_is_told_was_measured_in_pairs():
     alone, in_pairs = point(9.0, 8.0, 10.0, paired=False), point(1.6, 1.5, 1.7)
     told = words.batches({(1, 1): alone, (8_000, 1_000): in_pairs}, 2)
-    assert told.startswith("Efficiency is highest, 80%, with 8,000 rows in batches of 1,000.")
+    assert told.startswith(
+        "Of those measured in pairs, efficiency is highest, 80%, with 8,000 rows in batches of 1,000."
+    )
     assert "Of 1 size measured in pairs, 1 wins. 1 was not measured in pairs" in told
     assert words.batches({(1, 1): alone}, 2).startswith("Only 1 row in batches of 1 was measured")
+    unpaired = words.batches({(1, 1): alone, (2, 1): alone}, 2)
+    assert unpaired == "None of 2 sizes was measured in pairs, and so none is judged."
 
 
 @pytest.mark.parametrize(
@@ -343,6 +350,34 @@ def test_the_verdict_looks_back_to_the_oldest_release(tmp_path):
         f"With 8,000 rows, since scikit-learn {RELEASES[0]}: serial time 2.00 times faster"
     )
     assert f"The largest step between neighbours came with {RELEASES[1]}" in newest["since"]
+
+
+def test_what_was_not_measured_is_not_said_to_have_stayed_within_the_noise(tmp_path):
+    speedup_only, all_three = tmp_path / "speedup only", tmp_path / "all three"
+    for release in RELEASES[:4]:
+        figures = paired("forest", 0.1, 0.06)
+        costs = {COST_RATIO: figures[COST_RATIO]}
+        write_result(speedup_only, costs, versions=versions_of(release), commit=COMMITS[0], date=1)
+        write_result(all_three, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
+    for directory, says in ((speedup_only, ": speedup within noise."), (all_three, " nothing moved beyond the noise.")):
+        *_, newest = build(directory).parts["model-0-0"]["verdicts"]
+        assert newest["since"] == f"With 8,000 rows, since scikit-learn {RELEASES[0]}{says}"
+
+
+def test_a_newer_run_of_one_suite_alone_counts_there(tmp_path):
+    def costs(serial_share):
+        return {("forest", n): [cost / n * (1 + serial_share * (n - 1)) for cost in spread(1.0)] for n in (1, 2, 4, 8)}
+
+    run = {"versions": versions_of("1.9.1")}
+    older = together(paired("forest", 0.1, 0.06), {SCALING: costs(0.1)})
+    write_result(tmp_path, older, commit=COMMITS[0], date=1, **run)
+    write_result(tmp_path, {SCALING: costs(0.5)}, commit=COMMITS[1], date=2, **run)
+    write_result(tmp_path, {SCALING: costs(0.5)}, machine="beta", commit=COMMITS[1], date=2, **run)
+    built = build(tmp_path)
+    assert [computer["name"] for computer in built.catalog["computers"]] == ["alpha"]  # it has nothing else to show
+    (scaling,) = built.parts["model-0-0"]["scaling"]
+    assert scaling["points"][-1][1] == pytest.approx(8 / 4.5, rel=0.01)
+    assert len(built.parts["model-0-0"]["verdicts"]) == 1
 
 
 def test_a_set_is_named_by_what_sets_it_apart(tmp_path):

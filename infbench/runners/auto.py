@@ -142,16 +142,16 @@ class AutoRunner(Runner):
 
     name: ClassVar[str] = "auto"
 
-    def default_batch_size(self, n_samples: int) -> int:
+    def default_batch_size(self, n_samples: int, method: str = "predict") -> int:
         """Return an even share for each process, or `n_samples` once it is known that none is worth giving away."""
-        is_kept = self._started_in_pid is not None and n_samples in self._kept
+        is_kept = self._started_in_pid is not None and (method, n_samples) in self._kept
         return n_samples if is_kept else super().default_batch_size(n_samples)
 
     def _start(self) -> None:
         self.costs: dict[Shape, dict[str, Cost]] = {}
         self.chosen: str | None = None
         self.trials: dict[Kind, Trial[str]] = {}
-        self._kept: set[int] = set()  # so many rows of which no even share is given away
+        self._kept: set[tuple[str, int]] = set()  # methods, and so many rows, of which no even share is given away
         self._last_s = -math.inf
         self._runners: dict[str, Runner] = {}
         self._open = ExitStack()
@@ -208,9 +208,9 @@ class AutoRunner(Runner):
 
     def _note_kept(self, method: str, n_samples: int) -> None:
         if self._keeps(method, n_samples):
-            self._kept.add(n_samples)
+            self._kept.add((method, n_samples))
         else:
-            self._kept.discard(n_samples)
+            self._kept.discard((method, n_samples))
 
     def _begin_trial(self, method: str, batches: Batches, *, after_pause: bool) -> Trial[str]:
         ways = self._ways(batches)
@@ -250,7 +250,11 @@ class AutoRunner(Runner):
         """Find what each way costs: for a round of batches, for several rounds, and for these after a pause."""
         n_few, n_many = (min(len(batches), n) for n in (self.n_processes, _MANY * self.n_processes))
         loads = [(name, n_batches) for name in ways for n_batches in sorted({n_few, n_many})]
-        calls = {(name, n): self._call(name, method, batches, n) for name, n in loads}
+        rows = {n: untouchable(batches.take(0, n)) for n in (n_few, n_many)}
+        calls = {
+            (name, n): partial(self._runner(name).run, method, rows[n], batch_size=batches.batch_size)
+            for name, n in loads
+        }
         typical_s = dict(zip(loads, _typical_seconds(list(calls.values())), strict=True))
         many_s = paused_s = {name: typical_s[name, n_many] for name in ways}
         if many_s["serial"] < _SHORT_S:
@@ -264,10 +268,6 @@ class AutoRunner(Runner):
             call_s, pause_s = many_s[name] - many * batch_s, paused_s[name] - many_s[name]
             costs[name] = Cost(max(0.0, call_s), batch_s, max(0.0, pause_s))
         return costs
-
-    def _call(self, name: str, method: str, batches: Batches, n_batches: int) -> Callable[[], Any]:
-        X = untouchable(batches.take(0, n_batches))
-        return partial(self._runner(name).run, method, X, batch_size=batches.batch_size)
 
     def _runner(self, name: str) -> Runner:
         if name not in self._runners:

@@ -36,11 +36,13 @@ METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
 def check_estimator(estimator: Any) -> None:
-    """Raise unless the estimator is fitted.
+    """Raise unless the estimator is fitted, as far as anybody can tell.
 
     Parameters
     ----------
     estimator : object
+        Where all of it is scikit-learn's, it is looked at. Others need not keep what they have learnt where
+        scikit-learn looks for it, or need not learn anything.
 
     Raises
     ------
@@ -49,13 +51,19 @@ def check_estimator(estimator: Any) -> None:
     """
     from sklearn.utils.validation import check_is_fitted
 
-    if not hasattr(estimator, "fit"):
+    estimators = [part for part in (estimator, *parameters_of(estimator).values()) if hasattr(part, "fit")]
+    if not estimators or not all(_of_sklearn(part) for part in estimators):
         return
     # Before 1.6 scikit-learn does not know by itself that stateless transformers have nothing to fit.
     is_old = hasattr(estimator, "_get_tags") and not hasattr(estimator, "__sklearn_tags__")
     stateless = is_old and estimator._more_tags().get("stateless", False)  # noqa: SLF001
     if (is_old or hasattr(estimator, "__sklearn_tags__")) and not stateless:
         check_is_fitted(estimator)
+
+
+def _of_sklearn(estimator: Any) -> bool:
+    kind = estimator if isinstance(estimator, type) else type(estimator)
+    return kind.__module__.split(".")[0] == "sklearn"
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
@@ -141,7 +149,7 @@ class Runner(ABC):
         check_estimator(estimator)
         self.estimator = estimator
         self.n_processes = usable_cpus() if n_processes is None else int(n_processes)
-        self.inner_threads = inner_threads
+        self.inner_threads = None if inner_threads is None else int(inner_threads)
         self._turn = threading.RLock()  # a signal handler may close what its own thread is using
         self._is_called = False
         self._started_in_pid: int | None = None
@@ -272,7 +280,7 @@ class Runner(ABC):
         check_method(self.estimator, method)
         n_samples = check_rows(X, self.estimator)
         if batch_size is None:
-            batch_size = self.default_batch_size(n_samples)
+            batch_size = self.default_batch_size(n_samples, method)
         self._check_started()
         with self._turn:
             self._check_started()  # another thread may have closed it meanwhile
@@ -286,12 +294,14 @@ class Runner(ABC):
             finally:
                 self._is_called = False
 
-    def default_batch_size(self, n_samples: int) -> int:
+    def default_batch_size(self, n_samples: int, method: str = "predict") -> int:  # noqa: ARG002  # most ask nobody
         """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.
 
         Parameters
         ----------
         n_samples : int
+        method : str, default="predict"
+            What is called; ``auto`` finds out for each.
 
         Returns
         -------

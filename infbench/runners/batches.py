@@ -11,6 +11,9 @@ import numpy as np
 from infbench.errors import InvalidParameterError
 from infbench.runners.layout import copy_with_strides
 
+_TEXT = "USO"
+"""Kinds of arrays that may have one dimension: what takes documents takes them so."""
+
 
 def check_rows(X: Any, estimator: Any) -> int:
     """Return the number of rows of `X`, after the checks that need no look at the values.
@@ -31,7 +34,9 @@ def check_rows(X: Any, estimator: Any) -> int:
     ------
     InvalidParameterError
     """
-    if isinstance(X, np.ndarray):
+    if not (hasattr(X, "shape") or hasattr(X, "__len__")) or getattr(X, "shape", None) == ():
+        raise InvalidParameterError(f"X must hold rows, got {type(X).__name__}")
+    if isinstance(X, np.ndarray) and not (X.ndim == 1 and X.dtype.kind in _TEXT):
         if X.ndim != 2:
             raise InvalidParameterError(f"X must have 2 dimensions (n_samples, n_features), got shape {X.shape}")
         n_features = getattr(estimator, "n_features_in_", X.shape[1])

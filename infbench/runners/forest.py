@@ -190,6 +190,10 @@ class _Trees:
         method = "predict_proba" if hasattr(forest, "classes_") else "predict"
         self._compute = [getattr(tree, method) for tree in forest.estimators_]
 
+    def get_params(self) -> dict[str, Any]:
+        """Return one of the trees: what defines it is what others load beforehand."""
+        return {"tree": self._compute[0].__self__}
+
     def predict(self, tasks: _Tasks) -> np.ndarray[Any, Any]:
         """Return what each tree says of each row, of shape (n_trees, n_samples, n_classes) or (n_trees, n_samples)."""
         return np.stack([compute(tasks.X, check_input=False) for compute in self._compute[tasks.start : tasks.stop]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,7 +29,8 @@ class InnerThreads:
 
     Limits of OpenMP hold for the calling thread, and so do those of MKL and of an OpenBLAS that is built on OpenMP.
     Other BLAS libraries have one for the whole process: it is set by the first that enters `limited`, of all instances
-    in all threads, and put back by the last that leaves. A limit that is set elsewhere meanwhile is lost.
+    in all threads, and put back by the last that leaves. A limit that is set elsewhere meanwhile is lost, and a fork
+    that is made meanwhile keeps it.
     """
 
     def __init__(self, n_threads: int | None) -> None:
@@ -73,6 +75,7 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a signal handler may compute too, in the middle of this
         self.n_inside = 0
+        self._mine = threading.local()
         self._libraries: Sequence[Any] = ()
         self._before: list[int] = []
 
@@ -91,16 +94,26 @@ class _Shared:
                     _set_threads(libraries, before)
                     raise
             self.n_inside += 1
+            self._mine.n_inside = self._n_mine() + 1
             return True
 
     def let_go(self) -> None:
         """Put the numbers of threads back, if nobody else needs the limit."""
         with self.lock:
             self.n_inside -= 1
+            self._mine.n_inside -= 1
             if self.n_inside == 0:
                 _release_control(self._libraries)
                 _set_threads(self._libraries, self._before)
                 _release_control(self._libraries)
+
+    def forget_others(self) -> None:
+        """Be as in a process whose only thread is this one: in a fork, others never let go of what they had."""
+        self.lock = threading.RLock()
+        self.n_inside = self._n_mine()
+
+    def _n_mine(self) -> int:
+        return getattr(self._mine, "n_inside", 0)
 
 
 def _threads_to_put_back(libraries: Sequence[Any], n_threads: int) -> list[int]:
@@ -132,6 +145,9 @@ def _release_control(libraries: Sequence[Any]) -> None:
 
 
 _of_process = _Shared()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_of_process.forget_others)
 
 
 @cache

@@ -40,8 +40,9 @@ class _JoblibRunner(Runner):
             answers = self._parallel(self._task(method, batch) for batch in batches)
         except BaseException:
             # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
-            self._close()
-            self._start()
+            if self._started_in_pid is not None:  # or a signal handler has closed it
+                self._close()
+                self._start()
             raise
         if len(answers) != len(batches):
             raise RunnerError(f"joblib returned {len(answers)} answers for {len(batches)} batches")

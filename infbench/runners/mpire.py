@@ -83,8 +83,9 @@ class MpireRunner(Runner):
             )
             return join(answers)
         except BaseException:
-            self._close()
-            self._start()
+            if self._started_in_pid is not None:  # or a signal handler has closed it
+                self._close()
+                self._start()
             raise
 
 

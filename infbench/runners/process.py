@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
@@ -114,7 +115,8 @@ class ProcessRunner(Runner):
         super().__init__(estimator, n_processes, inner_threads=inner_threads)
         if start_method is not None and start_method not in START_METHODS:
             raise UnknownNameError("start_method", start_method, START_METHODS)
-        if timeout is not None and not timeout > 0:
+        is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and timeout > 0):
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
         self.start_method = start_method or default_start_method()
         self.timeout = timeout
@@ -193,6 +195,8 @@ class ProcessRunner(Runner):
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
+            for held in call.held.values():  # others raised, or took it over: what is left nobody needs
+                held.worker.desk.words[LIMIT] = 0
         except BaseException as error:
             # Whatever a signal handler raises may have come in the middle of a message, and the rest of it would be
             # read as the next one. What is raised here on purpose has not.
@@ -374,11 +378,13 @@ class ProcessRunner(Runner):
             self._send(held)
 
     def _give_up(self, worker: WorkerHandle, call: Call) -> None:
+        if worker.index not in call.held:  # it is at a batch of a call before
+            self._heal(worker, call)
+            return
         self._crew.replace(worker)
         self._watch()
-        if worker.index in call.held:
-            assert self.timeout is not None  # or nobody gives up
-            raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
+        assert self.timeout is not None  # or nobody gives up
+        raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:

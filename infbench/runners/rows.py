@@ -17,8 +17,8 @@ import math
 import mmap
 import operator
 import os
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,6 +82,15 @@ class _Lent(NamedTuple):
     address: int
 
 
+class _Mapping(mmap.mmap):
+    """Memory that tells when it is about to be gone. A weak reference would tell when the address may be another's."""
+
+    let_go: Callable[[], None]
+
+    def __del__(self) -> None:
+        self.let_go()
+
+
 class _Room(NamedTuple):
     """Shared memory for copies, kept from call to call."""
 
@@ -141,14 +150,14 @@ class SharedRows:
         n_bytes = math.prod(lengths) * dtype.itemsize
         buffer = SharedBuffer.create(n_bytes)
         try:
-            memory = mmap.mmap(buffer.fd, buffer.n_bytes)
-            array: np.ndarray[Any, Any] = np.ndarray(lengths, dtype, memory)
+            # All views of the array refer to the mapping, not to the array: whoever has rows in it keeps it.
+            memory = _Mapping(buffer.fd, buffer.n_bytes)
             key = next(self._keys)
+            memory.let_go = partial(self._take_back, key)
+            array: np.ndarray[Any, Any] = np.ndarray(lengths, dtype, memory)
             self._lent[key] = _Lent(os.dup(buffer.fd), buffer.n_bytes, address_of(array))
         finally:
             buffer.close()
-        # All views of the array refer to the mapping, not to the array: whoever has rows in it keeps it.
-        weakref.finalize(memory, self._take_back, key)
         return array
 
     def place(self, X: np.ndarray[Any, Any]) -> Place:

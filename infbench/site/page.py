@@ -71,7 +71,9 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
     -------
     Page
     """
-    measured = [one for one in measured if one.points]  # what has no time and no speedup is in the raw data only
+    # A computer without a time and without a speedup is in the raw data only.
+    shown = {one.run.computer for one in measured if one.points}
+    measured = [one for one in measured if one.run.computer in shown]
     sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
     labels = dict(zip(sets, _labels(sets), strict=True))
     commits = list({one.run.commit: one.run for one in measured}.values())

@@ -116,5 +116,5 @@ class Repeats:
         return self._at_least_of_all(self._of_serial.get(workload))
 
     def _at_least_of_all(self, own: float | None) -> float | None:
-        """Return no less than the computer has on the whole: few repetitions may agree by chance."""
-        return None if own is None else max(own, self._of_all or own)
+        """Return no less than the computer has on the whole: few repetitions may agree by chance, or be too few."""
+        return max((noise for noise in (own, self._of_all) if noise is not None), default=None)

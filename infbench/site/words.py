@@ -64,9 +64,9 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
-def duration(estimate: Estimate | None) -> str:
+def duration(estimate: Estimate) -> str:
     """Return the median of a duration, with the unit that suits it."""
-    return "not measured" if estimate is None else format_duration(estimate.value).replace(" us", " µs")
+    return format_duration(estimate.value).replace(" us", " µs")
 
 
 def interval(estimate: Estimate) -> str:
@@ -211,7 +211,7 @@ def since(steps: Sequence[Step], release: str, n_samples: int) -> str:
     Parameters
     ----------
     steps : sequence of Step
-        From that release to the one looked at: one for each quantity.
+        From that release to the one looked at: one for each quantity that was measured with both.
     release : str
         Its name.
     n_samples : int
@@ -220,7 +220,7 @@ def since(steps: Sequence[Step], release: str, n_samples: int) -> str:
     if not steps:
         return ""
     begin = f"With {_rows(n_samples)}, since {release}"
-    if all(step.outcome == Outcome.NOISE for step in steps):
+    if len(steps) == len(Quantity) and all(step.outcome == Outcome.NOISE for step in steps):
         return f"{begin} nothing moved beyond the noise."
     return f"{begin}: {', '.join(outcome_of(step) for step in steps)}."
 
@@ -246,7 +246,8 @@ def changes_sentence(
     if not steps:
         if n_shown < 2:
             return f"There is no other {name} to compare with."
-        why = "the speedup was not measured in pairs" if not paired else "they were not measured at the same commit"
+        of_releases = " at the same commit" if name == "release" else ""
+        why = f"no two of them have the same figure{of_releases}" if paired else "the speedup was not measured in pairs"
         return f"No step between these {name}s is judged: {why}."
     changes = [step for step in steps if step.is_change]
     open_ = sum(step.outcome == Outcome.INCONCLUSIVE for step in steps)
@@ -350,11 +351,10 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
         Rows and batch size to what was measured; each has a speedup. At least one.
     n_processes : int
     """
-    judged = [point for point in points.values() if point.paired]
-    quoted = [cell for cell in points if points[cell].paired] or list(points)
-    best = max(quoted, key=lambda cell: _speedup(points[cell]).value)
-    won = sum(wins(point) is True for point in judged)
-    lost = sum(wins(point) is False for point in judged)
+    judged = {cell: point for cell, point in points.items() if point.paired}
+    best = max(judged or points, key=lambda cell: _speedup(points[cell]).value)
+    won = sum(wins(point) is True for point in judged.values())
+    lost = sum(wins(point) is False for point in judged.values())
     unclear = len(judged) - won - lost
     if len(points) == 1:
         were = "was" if best[0] == 1 else "were"
@@ -362,18 +362,21 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
             f"Only {_rows(best[0])} in batches of {number(best[1])} {were} measured: efficiency "
             f"{_speedup(points[best]).value / n_processes:.0%}. A map takes more sizes."
         )
+    if not judged:
+        return f"None of {_counted(len(points), 'size')} was measured in pairs, and so none is judged."
     counts = [
         f"{number(count)} {one if count == 1 else many}"
         for count, one, many in ((won, "wins", "win"), (lost, "loses", "lose"), (unclear, "is unclear", "are unclear"))
         if count
     ]
     rest = len(points) - len(judged)
-    tally = f" Of {_counted(len(judged), 'size')} measured in pairs, {listed(counts)}." if judged else ""
+    tally = f" Of {_counted(len(judged), 'size')} measured in pairs, {listed(counts)}."
     apart = (
         f" {number(rest)} {'was' if rest == 1 else 'were'} not measured in pairs, and so not judged." if rest else ""
     )
     return (
-        f"Efficiency is highest, {_speedup(points[best]).value / n_processes:.0%}, with {_rows(best[0])} in batches of "
+        f"{'Of those measured in pairs, efficiency' if rest else 'Efficiency'} is highest, "
+        f"{_speedup(points[best]).value / n_processes:.0%}, with {_rows(best[0])} in batches of "
         f"{number(best[1])}.{tally}{apart}"
     )
 

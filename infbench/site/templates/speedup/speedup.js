@@ -294,7 +294,8 @@
     const of_runner = data.scaling.filter((one) => one.set === set && one.runner === chosen.runner);
     const found = of_runner.find((one) => fits(one, ["rows", "batch"])) || of_runner[0];
     if (!found) {
-      fill("scaling", `Not measured: with scikit-learn ${chosen.libraries}, ${chosen.model} and ${chosen.runner} ran with one number of processes only.`, [], []);
+      const ran = data.verdicts.some((one) => one.set === set && one.runner === chosen.runner);
+      fill("scaling", `Not measured: with scikit-learn ${chosen.libraries}, ${chosen.model} and ${chosen.runner} ${ran ? "ran with one number of processes only" : "did not run"}.`, [], []);
       return;
     }
     const laws = Object.entries(found.laws);
