@@ -56,8 +56,9 @@ gate: .venv/.bench
 	@npm ci --prefix .asv/npm --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@ || \
 	echo "npm failed or is missing: asv's own pages will load their scripts from a network." >&2
 
+# With bytecode, whatever the environment says: the tests start hundreds of programs, and each would compile infbench.
 test: .venv/.test
-	$(WITH_PATH) $(BIN)/python -m pytest --numprocesses 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(WITH_PATH) env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Show from which work on it pays `ProcessRunner` to have half of it computed by another process.
 
-    python docs/hand_out.py
+    .venv/bin/python docs/hand_out.py
 
 A model that only waits, and one that answers the same to all rows, in batches of 100 rows, by turns in one process and
 in two, which share every call whatever it costs: calls that follow each other, and calls after a pause, when the worker

@@ -1,6 +1,6 @@
 """Show what it takes a worker of `ProcessRunner` to read a batch from its caller's memory.
 
-    python docs/read_rows.py
+    .venv/bin/python docs/read_rows.py
 
 Batches of several sizes: 50 that begin 4 MB apart, and so lie in no cache when they are read, and one that is read
 again and again. In brackets the quartiles.

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-_QUICK = {"n_samples": [1_000], "batch_size": 100, "repeat": 9}
-_USUAL = {"n_samples": [100_000], "batch_size": None, "repeat": 11}
+_QUICK = {"n_samples": [1_000], "repeat": 9}
+_USUAL = {"n_samples": [100_000], "repeat": 11}
 
 _BAR_AFTER_S = 1.0
 

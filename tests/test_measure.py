@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 import psutil
 import pytest
-from estimators import NotOfScikitLearn, Raises, Rows, Slow, SlowAtFirst, SlowElsewhere, TellsBatches, TellsProcess
+from estimators import CannotBePickled, NotOfScikitLearn, Raises, Rows, Slow, SlowAtFirst, SlowElsewhere, TellsBatches, TellsProcess
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -138,7 +138,7 @@ class TestCompare:
 def never_sent():
     """Return an estimator that cannot be sent to a worker: what is raised instead was raised before any start."""
 
-    class NeverSent(Rows):
+    class NeverSent(CannotBePickled):
         n_features_in_ = 2
 
     return NeverSent()

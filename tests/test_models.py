@@ -33,6 +33,17 @@ def answers(model: Any, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(getattr(model, method)(X))
 
 
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have models fitted on a tenth of the rows: how many there are does not matter to what is asked."""
+
+    def load_some(*args: Any) -> tuple[Any, Any]:
+        X, y = load_training_data(*args)
+        return X[:500], y[:500]
+
+    monkeypatch.setattr("infbench.models.load_training_data", load_some)
+
+
 def test_names() -> None:
     assert list(MODELS) == NAMES
 
@@ -58,6 +69,7 @@ def test_every_model_fits_every_data_set_and_predicts_its_rows(name: str, data: 
         assert len(np.unique(labels)) > 1
 
 
+@pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("name", NAMES)
 def test_same_arguments_give_the_same_answers(name: str) -> None:
     X = load_data("synthetic", n_samples=500, n_features=5)
@@ -65,6 +77,7 @@ def test_same_arguments_give_the_same_answers(name: str) -> None:
     assert first.tobytes() == second.tobytes()
 
 
+@pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "dummy"])
 def test_another_seed_gives_another_model(name: str) -> None:
     X = load_data("synthetic", n_samples=500, n_features=5)
@@ -86,15 +99,14 @@ for name in ("logistic_regression", "mlp", "hist_gradient_boosting"):
     print(name, hashlib.sha256(answers.tobytes()).hexdigest())
 """
 
-    def run(n_threads: int) -> str:
+    def start(n_threads: int) -> subprocess.Popen[str]:
         variables = {f"{library}_NUM_THREADS": str(n_threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        command = [sys.executable, "-c", code]
         environment = {**os.environ, **variables}
-        return subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=100
-        ).stdout
+        return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 
-    assert run(1) == run(4)
+    with start(1) as one, start(4) as four:
+        told = [process.communicate(timeout=100)[0] for process in (one, four)]
+    assert told[0] == told[1] != ""
 
 
 def test_make_model_leaves_the_thread_pools_as_they_were() -> None:
@@ -107,6 +119,7 @@ def test_make_model_leaves_the_thread_pools_as_they_were() -> None:
         assert [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()] == before
 
 
+@pytest.mark.usefixtures("few_rows")
 def test_defaults() -> None:
     from sklearn.ensemble import RandomForestClassifier
 
@@ -125,6 +138,7 @@ def test_n_jobs_stays_at_its_default(name: str) -> None:
     } == {}
 
 
+@pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n_features", [1, 33])
 def test_any_number_of_synthetic_features(name: str, n_features: int) -> None:

@@ -177,8 +177,10 @@ def test_a_size_that_fails_costs_the_others_no_round(tmp_path):
     assert (measured.n_samples, len(measured.paused_serial_s)) == (60, 7)
 
 
-@pytest.mark.parametrize("runner", ["process", "pool"])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("stop", "runner"),
+    [(signal.SIGINT, "process"), (signal.SIGTERM, "process"), (signal.SIGKILL, "process"), (signal.SIGINT, "pool")],
+)
 def test_stopped_leaves_no_process(stop, runner, tmp_path):
     size = ("--size", "20000:100", "--repeat", "1000")
     command = [sys.executable, "-m", "infbench", "peers", "--model", "dummy", "--runner", runner, *size]

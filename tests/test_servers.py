@@ -89,8 +89,8 @@ def test_a_server_may_be_used_by_threads_reloaded_killed_in_part_and_ended(serve
     second = ask_until(address, lambda replies: len(replies) == 2)
     killed, *_ = second
     os.kill(killed, signal.SIGKILL)  # as gunicorn does with one that takes longer than its limit
-    wait_until_gone(second[killed], within_s=2)
+    wait_until_gone(second[killed], within_s=10)
     third = ask_until(address, lambda replies: replies.keys() - second.keys())
     process.terminate()
     assert process.wait(30) == 0
-    wait_until_gone(all_pids(second | third), within_s=2)
+    wait_until_gone(all_pids(second | third), within_s=10)

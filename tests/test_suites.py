@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("asv_runner", reason="asv comes with the bench extra")
 
+from test_asv_environment import PERMANENT
+
 ROOT = Path(__file__).parents[1]
 
 # Suite, and its parameters.
@@ -71,6 +73,7 @@ def test_each_gives_what_asv_keeps(tmp_path):
     found = json.loads(done.stdout)
     assert found.pop("memory.Memory") > 10_000_000
     assert set(found) == {*COMBINATIONS} - {"memory.Memory"}
+    assert {*COMBINATIONS, "start_up.StartUp"} == {name.rpartition(".")[0] for name in PERMANENT}
     for kept in found.values():
         assert kept["number"] == 1
         assert len(kept["samples"]) >= 9
