@@ -179,7 +179,10 @@ def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left
         (["--base", "HEAD", "--model", "forrest"], "unknown model 'forrest'"),
         (["--base", "HEAD", "--turns", "0"], "turns must be a positive int, got 0"),
         (["--base", "HEAD", "--turns", "7"], "turns must be at least 8, fewer bound no 99 % interval, got 7"),
-        (["--base", "HEAD", "--runner", "forest", "--model", "dummy"], "the forest runner takes RandomForestClassifier"),
+        (
+            ["--base", "HEAD", "--runner", "forest", "--model", "dummy"],
+            "the forest runner takes RandomForestClassifier",
+        ),
         (
             ["--base", "HEAD", "--runner", "serial", "--model", "dummy"],
             "n_processes must be 1 or None for the serial runner, got 2",

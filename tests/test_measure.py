@@ -7,7 +7,17 @@ from statistics import median
 import numpy as np
 import psutil
 import pytest
-from estimators import CannotBePickled, NotOfScikitLearn, Raises, Rows, Slow, SlowAtFirst, SlowElsewhere, TellsBatches, TellsProcess
+from estimators import (
+    CannotBePickled,
+    NotOfScikitLearn,
+    Raises,
+    Rows,
+    Slow,
+    SlowAtFirst,
+    SlowElsewhere,
+    TellsBatches,
+    TellsProcess,
+)
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits

@@ -74,7 +74,13 @@ def test_peers_are_compared(command, tmp_path):
 
 
 def test_no_command_is_left_out():
-    programs = ("make ", "pip ", "python ", "asv ", ".venv/bin/infbench releases ")  # the last one is in test_releases.py
+    programs = (
+        "make ",
+        "pip ",
+        "python ",
+        "asv ",
+        ".venv/bin/infbench releases ",
+    )  # the last one is in test_releases.py
     assert all(command.startswith(programs) for command in COMMANDS)
 
 
