@@ -99,21 +99,31 @@ class TestTraffic:
         assert share_bytes <= after.read_chars - before.read_chars < share_bytes + 2_000
         assert after.write_chars - before.write_chars < 2_000
 
-    def test_mapped_rows_are_not_even_read(self, monkeypatch):
+    @pytest.fixture
+    def mapped_parts(self):
+        """Give a function that has rows in an array of a runner computed, and parts of it; with each it yields."""
+
+        def compute(runner):
+            X = runner.empty(WIDE.shape)
+            X[...] = np.arange(len(X))[:, None]
+            for part in (X, X[7:], X[:, ::3], X.reshape(-1, 10)):
+                np.testing.assert_array_equal(runner.predict(part, batch_size=1_000), part[:, 0])
+                yield part
+
+        return compute
+
+    def test_mapped_rows_are_not_even_read(self, mapped_parts, monkeypatch):
         monkeypatch.setattr(caller_memory, "_process_vm_readv", None)
         with infbench.ProcessRunner(Rows(), n_processes=2, start_method="fork") as runner:
             runner.takes_over = False
-            self.check_reads_nothing(runner)
+            for part in mapped_parts(runner):
+                before = worker_of(runner).io_counters().read_chars
+                runner.predict(part, batch_size=1_000)
+                assert worker_of(runner).io_counters().read_chars - before < 2_000
 
-    def check_reads_nothing(self, runner):
-        X = runner.empty(WIDE.shape)
-        X[...] = np.arange(len(X))[:, None]
-        for part in (X, X[7:], X[:, ::3], X.reshape(-1, 10)):
-            np.testing.assert_array_equal(runner.predict(part, batch_size=1_000), part[:, 0])
-            before = worker_of(runner).io_counters().read_chars
-            runner.predict(part, batch_size=1_000)
-            assert worker_of(runner).io_counters().read_chars - before < 2_000
-        assert n_shared_memories(worker_of(runner).pid) == 3  # its words, the answers, and this one
+    def test_mapped_rows_are_mapped_once(self, mapped_parts, runner):
+        for _ in mapped_parts(runner):
+            assert n_shared_memories(worker_of(runner).pid) == 3  # its words, the answers, and this one
 
     def test_memory_is_told_to_be_gone_before_its_address_may_be_another_s(self, monkeypatch):
         shared, seen = rows.SharedRows(), []

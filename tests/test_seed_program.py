@@ -61,7 +61,7 @@ def test_parameters_can_be_given(tmp_path, script):
     assert (tmp_path / "results.txt").exists() == (script == "benchmark.py")
 
 
-@pytest.mark.parametrize(("script", "name"), zip(SCRIPTS * 2, PARAMETERS, strict=True))
+@pytest.mark.parametrize(("script", "name"), list(zip(SCRIPTS * 2, PARAMETERS, strict=True)))
 def test_a_wrong_parameter_is_refused(tmp_path, script, name):
     text = (ROOT / script).read_text(encoding="utf-8")
     (tmp_path / script).write_text(re.sub(rf"(?m)^{name} = \S+", f"{name} = 0", text), encoding="utf-8")
