@@ -116,9 +116,8 @@ def compare(
         ready_s = time.perf_counter()
         candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
-        batch_size = int(
-            batch_size or candidate.default_batch_size(n_samples, method)
-        )  # `auto` has made up its mind now
+        # `auto` has made up its mind now.
+        batch_size = int(batch_size or candidate.default_batch_size(n_samples, method))
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(one, method, X, batch_size if one is candidate else serial_batch_size) for one in runners]

@@ -85,9 +85,10 @@ def _sizes_report(
 def _claim(comparisons: Sequence[Comparison]) -> str:
     """Say from how many rows on a runner pays; the comparisons are by rows."""
     who = subject(comparisons[0])
+    answers = [(one.n_samples, pays(one)) for one in comparisons]
     by_answer = {
-        answer: ", ".join(f"{one.n_samples:,}" for one in comparisons if pays(one) is answer)
-        for answer in (True, False, None)
+        wanted: ", ".join(f"{n_samples:,}" for n_samples, answer in answers if answer is wanted)
+        for wanted in (True, False, None)
     }
     fewest, most = comparisons[0].n_samples, comparisons[-1].n_samples
     if not by_answer[True] and not by_answer[None]:
@@ -97,7 +98,7 @@ def _claim(comparisons: Sequence[Comparison]) -> str:
         return f"{who} is inconclusive with {by_answer[None]} rows{rest}."
     threshold = pays_from(comparisons)
     if threshold is None:
-        but = "but not with" if pays(comparisons[-1]) is False else "and is inconclusive with"
+        but = "but not with" if answers[-1][1] is False else "and is inconclusive with"
         return f"{who} pays with {by_answer[True]} rows, {but} {most:,}, the most that were measured."
     if threshold == fewest:
         return f"{who} pays from {fewest:,} rows on, the fewest that were measured."

@@ -51,8 +51,8 @@ def check_estimator(estimator: Any) -> None:
     """
     from sklearn.utils.validation import check_is_fitted
 
-    estimators = [part for part in (estimator, *parameters_of(estimator).values()) if hasattr(part, "fit")]
-    if not estimators or not all(_of_sklearn(part) for part in estimators):
+    parts = (estimator, *parameters_of(estimator).values())
+    if not hasattr(estimator, "fit") or not all(_of_sklearn(part) for part in parts if hasattr(part, "fit")):
         return
     # Before 1.6 scikit-learn does not know by itself that stateless transformers have nothing to fit.
     is_old = hasattr(estimator, "_get_tags") and not hasattr(estimator, "__sklearn_tags__")
