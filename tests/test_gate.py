@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 SILENT = Estimate(1.0, 0.98, 1.02)
 SLOWER = """
 import time
-from infbench.runners.process import ProcessRunner as _Runner
+from infbench.runners.{module} import {runner} as _Runner
 
 def _slower(self, method, batches, _run=_Runner._run):
     begun_s = time.perf_counter()
@@ -56,11 +57,17 @@ def repository(tmp_path_factory):
 
 @pytest.fixture
 def slower(repository):
-    """Give a function that makes the runner of the working tree take ``1 + more`` times as long."""
-    module = repository / "infbench" / "runners" / "process.py"
-    before = module.read_text()
-    yield lambda more: module.write_text(before + SLOWER.format(more=more))
-    module.write_text(before)
+    """Give a function that makes a runner of the working tree take ``1 + more`` times as long."""
+    written = {}
+
+    def make_slower(module, runner, more):
+        path = repository / "infbench" / "runners" / f"{module}.py"
+        written[path] = path.read_text()
+        path.write_text(written[path] + SLOWER.format(module=module, runner=runner, more=more))
+
+    yield make_slower
+    for path, before in written.items():
+        path.write_text(before)
 
 
 def start(repository, *arguments):
@@ -86,20 +93,20 @@ def quick():
 
 def verdicts(out):
     """Give the change in percent and the verdict of each model and figure of a table."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if ", process |" in line]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if re.match(r"\| \w+, \w+ \|", line)]
     return {(row[0], row[1]): (int(row[2].rstrip("%")), row[-1]) for row in rows}
 
 
 @pytest.mark.timeout(600)
 def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick):
-    slower(9)  # so much that it shows on a loaded machine, too
-    code, out, errors = finish(start(repository, *quick, "--markdown", "gate.md"))
+    slower("threads", "ThreadsRunner", 9)  # so much that it shows on a loaded machine, too
+    code, out, errors = finish(start(repository, *quick, "--runner", "threads", "--markdown", "gate.md"))
     assert (code, errors) == (1, "")
     assert out.startswith("**Worse** than HEAD.")
     rows = verdicts(out)
     assert [figure for _, figure in rows] == ["serial time", "time", "cost ratio"]
     for figure in ("time", "cost ratio"):
-        change, verdict = rows["logistic_regression, process", figure]
+        change, verdict = rows["logistic_regression, threads", figure]
         assert change > 50
         assert verdict == "**worse**"
     assert (repository / "gate.md").read_text() == out
@@ -131,7 +138,7 @@ def test_why_a_side_failed_is_told(repository, quick):
 def test_runner_that_takes_a_fifth_longer_is_caught(repository, slower, request):
     if not request.config.getoption("full"):
         pytest.skip("whole runs take minutes: PYTEST_ARGS='--full -k fifth_longer'")
-    slower(0.2)
+    slower("process", "ProcessRunner", 0.2)
     code, out, errors = finish(start(repository, "--base", "HEAD"))
     print(f"exit code {code}\n{out}")
     assert (code, errors) == (1, "")
