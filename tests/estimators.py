@@ -374,6 +374,13 @@ class TellsWhatIsLoaded(Rows):
         return np.full(len(X), self.was_loaded)
 
 
+class TellsSklearn(Rows):
+    """Whether scikit-learn is loaded where this computes."""
+
+    def predict(self, X):
+        return np.full(len(X), "sklearn" in sys.modules)
+
+
 class AttachesMemory(Rows):
     """Opens named shared memory where it is loaded."""
 

@@ -47,8 +47,8 @@ SMALL = [
     "3",
 ]
 
-# Each turn of a round lasts 10 ms at least, and a round has three at least. So this takes longer than the second after
-# which the bar appears, on the fastest machine too.
+# Each turn of a round lasts 10 ms at least, and a round has three at least and, on top of them, two pauses of 50 ms. So
+# this takes longer than the second after which the bar appears, on the fastest machine too.
 LONG = [
     "compare",
     "--model",
@@ -597,7 +597,8 @@ def press_ctrl_c(process):
 )
 def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, runner, ends_within_s):
     files = ["--output", "results.txt", "--json", "new.json"]
-    with on_a_terminal(*LONG, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
+    half = ["--repeat", "6"]  # of two runners it takes as long
+    with on_a_terminal(*LONG, *half, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
         read_until(terminal, f"measure {runner}")
         begun = psutil.Process(process.pid).children(recursive=True)
         stop(process)
@@ -611,7 +612,7 @@ def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, 
         assert "Traceback" not in shown
     assert out == (tmp_path / "results.txt").read_text()
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())
-    assert (native.runner, native.repeat) == ("native", 12)
+    assert (native.runner, native.repeat) == ("native", 6)
 
 
 def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path):

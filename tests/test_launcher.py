@@ -74,6 +74,25 @@ def test_a_template_finds_the_libraries_loaded_whatever_was_started_before(tmp_p
     assert run_program(tmp_path, program).split() == ["True", "True", "False"]
 
 
+def test_an_estimator_that_is_not_scikit_learn_s_does_not_load_it(tmp_path):
+    """Neither in the program, where that takes a second, nor in its workers."""
+    program = """
+        import sys
+        import numpy as np
+        import infbench
+        from estimators import TellsSklearn
+
+        if __name__ == "__main__":
+            for name in ("serial", "process", "threads"):
+                with infbench.make_runner(name, TellsSklearn(), n_processes=1 if name == "serial" else 2) as runner:
+                    runner.takes_over = False
+                    print(name, *runner.predict(np.zeros((4, 2)), batch_size=2))
+            print("sklearn" in sys.modules)
+    """
+    ones = [f"{name} {' '.join(['False'] * 4)}" for name in ("serial", "process", "threads")]
+    assert run_program(tmp_path, program).splitlines() == [*ones, "False"]
+
+
 def test_what_the_program_has_changed_since_holds(tmp_path):
     """Its path, its folder, a module of its own."""
     program = """

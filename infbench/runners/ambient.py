@@ -14,7 +14,8 @@ class Ambient(NamedTuple):
     Attributes
     ----------
     sklearn : dict of str to object
-        What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers.
+        What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers. Empty where
+        nobody has loaded scikit-learn, which takes a second.
     numpy : dict of str to str
         What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise.
     """
@@ -25,9 +26,12 @@ class Ambient(NamedTuple):
 
 def ambient() -> Ambient:
     """Return the settings of this thread."""
-    import sklearn
+    config: dict[str, Any] = {}
+    if "sklearn" in sys.modules:
+        import sklearn  # another thread may be about to load it: this waits
 
-    return Ambient(sklearn.get_config(), np.geterr())  # type: ignore[arg-type]  # its values are text
+        config = sklearn.get_config()
+    return Ambient(config, np.geterr())  # type: ignore[arg-type]  # its values are text
 
 
 def take_on(settings: Ambient) -> None:

@@ -49,11 +49,11 @@ def check_estimator(estimator: Any) -> None:
     sklearn.exceptions.NotFittedError
         What the estimator's own methods would raise, before any process starts.
     """
-    from sklearn.utils.validation import check_is_fitted
-
     parts = (estimator, *parameters_of(estimator).values())
     if not hasattr(estimator, "fit") or not all(_of_sklearn(part) for part in parts if hasattr(part, "fit")):
         return
+    from sklearn.utils.validation import check_is_fitted  # not before: nobody else's estimator needs it loaded
+
     # Before 1.6 scikit-learn does not know by itself that stateless transformers have nothing to fit.
     is_old = hasattr(estimator, "_get_tags") and not hasattr(estimator, "__sklearn_tags__")
     stateless = is_old and estimator._more_tags().get("stateless", False)  # noqa: SLF001
