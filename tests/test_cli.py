@@ -9,6 +9,7 @@ import pickle
 import pty
 import re
 import select
+import shlex
 import signal
 import stat
 import subprocess
@@ -217,21 +218,27 @@ if Path("/proc").is_dir():
     REFUSED["--output /proc/results.txt"] = "cannot write /proc/results.txt: its folder takes no file"
 
 
+def refused(folder, commands):
+    """Give exit code, stdout and stderr of each command, and another number than 0 if any started a process."""
+    run = subprocess.run(
+        [sys.executable, "-c", REFUSALS],
+        cwd=folder,
+        env=environ(),
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory):
-    import shlex
-
     folder = tmp_path_factory.mktemp("refusals")
     (folder / "old.txt").write_text("old\n")
     for name, array in (("text", np.array([["a"], ["b"]])), ("flat", np.zeros(3)), ("rows", np.zeros((3, 2)))):
         np.save(folder / f"{name}.npy", array)
-    arguments = [["compare", "--model", "dummy", *shlex.split(line)] for line in REFUSED]
-    command = [sys.executable, "-c", REFUSALS]
-    run = subprocess.run(
-        command, cwd=folder, env=environ(), input=json.dumps(arguments), capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    answers, children = json.loads(run.stdout)
+    answers, children = refused(folder, [["compare", "--model", "dummy", *shlex.split(line)] for line in REFUSED])
     return dict(zip(REFUSED, answers, strict=True)), children, folder
 
 
@@ -292,36 +299,28 @@ def test_what_the_estimator_raises_is_told(tmp_path):
     assert not (tmp_path / "results.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--model-file", "missing.joblib"],
-            "missing.joblib must be an estimator saved with joblib.dump: FileNotFound",
-        ),
-        (["--model-file", "rows.npy"], "rows.npy must be an estimator saved with joblib.dump"),
-        (["--model-file", "list.joblib"], "list.joblib must be an estimator saved with joblib.dump, got list"),
-        (
-            ["--model-file", "class.joblib"],
-            "class.joblib must be an estimator saved with joblib.dump, got the class DecisionTreeRegressor",
-        ),
-        (["--model-file", "tree.joblib", "--data-file", "rows.npy"], "X must have 3 features, as DecisionTree"),
-        (
-            ["--model-file", "new.joblib", "--data-file", "rows.npy"],
-            "This DecisionTreeRegressor instance is not fitted",
-        ),
-    ],
-)
-def test_a_file_that_does_not_fit_is_refused(tmp_path, arguments, message):
+MISFITS = {
+    "missing.joblib": "missing.joblib must be an estimator saved with joblib.dump: FileNotFound",
+    "rows.npy": "rows.npy must be an estimator saved with joblib.dump",
+    "list.joblib": "list.joblib must be an estimator saved with joblib.dump, got list",
+    "class.joblib": "class.joblib must be an estimator saved with joblib.dump, got the class DecisionTreeRegressor",
+    "tree.joblib --data-file rows.npy": "X must have 3 features, as DecisionTree",
+    "new.joblib --data-file rows.npy": "This DecisionTreeRegressor instance is not fitted",
+}
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path):
     X = np.zeros((9, 3))
     joblib.dump(DecisionTreeRegressor().fit(X, X[:, 0]), tmp_path / "tree.joblib")
     joblib.dump(DecisionTreeRegressor(), tmp_path / "new.joblib")
     joblib.dump([1], tmp_path / "list.joblib")
     joblib.dump(DecisionTreeRegressor, tmp_path / "class.joblib")
     np.save(tmp_path / "rows.npy", np.zeros((9, 2)))
-    run = infbench("compare", *arguments, cwd=tmp_path)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.splitlines()[-1].startswith(f"Error: {message}")
+    answers, children = refused(tmp_path, [["compare", "--model-file", *line.split()] for line in MISFITS])
+    assert children == 0
+    for (code, out, err), message in zip(answers, MISFITS.values(), strict=True):
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"Error: {message}")
 
 
 def test_wrong_usage_ends_the_real_program_with_2(tmp_path):

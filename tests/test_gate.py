@@ -93,7 +93,11 @@ def quick():
 
 def verdicts(out):
     """Give the change in percent and the verdict of each model and figure of a table."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if re.match(r"\| \w+, \w+ \|", line)]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in out.splitlines()
+        if re.match(r"\| \w+, \w+ \|", line)
+    ]
     return {(row[0], row[1]): (int(row[2].rstrip("%")), row[-1]) for row in rows}
 
 
