@@ -417,6 +417,7 @@ def start_with_alarm(round_, is_there, alarm, act):
 @pytest.mark.parametrize("delay_s", [0.02, 0.2, 0.5])
 def test_ctrl_c_while_it_loads_is_told_once(tmp_path, delay_s):
     program = """
+        import joblib  # or Ctrl-C might come while the program itself loads it
         import infbench
         from estimators import Rows
 
