@@ -89,8 +89,8 @@ def test_an_estimator_that_is_not_scikit_learn_s_does_not_load_it(tmp_path):
                     print(name, *runner.predict(np.zeros((4, 2)), batch_size=2))
             print("sklearn" in sys.modules)
     """
-    ones = [f"{name} {' '.join(['False'] * 4)}" for name in ("serial", "process", "threads")]
-    assert run_program(tmp_path, program).splitlines() == [*ones, "False"]
+    told = [f"{name} False False False False" for name in ("serial", "process", "threads")]
+    assert run_program(tmp_path, program).splitlines() == [*told, "False"]
 
 
 def test_what_the_program_has_changed_since_holds(tmp_path):
