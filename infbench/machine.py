@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 LIBRARIES = ("infbench", "scikit-learn", "numpy", "scipy", "joblib")
 
@@ -31,7 +34,8 @@ class Machine:
     python : str
         Version of the interpreter.
     versions : dict of str to str
-        Library name to installed version, for `LIBRARIES`.
+        Library name to installed version, for `LIBRARIES`. That of infbench names the commit where it runs from a
+        checkout: ``"0.1.0+g8294446"``, and ``"0.1.0+g8294446.dirty"`` where files of the package were changed since.
     inner_threads : dict of str to int
         Library thread pool (``"openblas"``, ``"openmp"``) to its number of threads when nobody limits it.
     """
@@ -64,10 +68,10 @@ def usable_cpus() -> int:
 
 
 def library_versions() -> dict[str, str]:
-    """Return library name to installed version, in the order of `LIBRARIES`; absent ones are left out."""
+    """Return library name to version, in the order of `LIBRARIES`; absent ones are left out."""
     from infbench import __version__  # not what is installed: that may be older than the checkout that runs
 
-    versions = {"infbench": __version__}
+    versions = {"infbench": __version__ + _local_version()}
     for library in LIBRARIES[1:]:
         with suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
@@ -97,6 +101,25 @@ def describe_machine() -> Machine:
         versions=library_versions(),
         inner_threads={pool["internal_api"]: pool["num_threads"] for pool in threadpool_info()},
     )
+
+
+@cache
+def _local_version() -> str:
+    """Return what a version of this checkout ends with, or nothing where this is none."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
+
+    try:
+        # An installed package may lie in somebody's repository too, which does not track it then.
+        if git("ls-files", "--error-unmatch", __file__).returncode != 0:
+            return ""
+        commit = git("rev-parse", "--short", "HEAD").stdout.strip()
+        dirty = ".dirty" if git("diff", "--quiet", "HEAD", "--", ".").returncode != 0 else ""
+    except OSError:  # no git
+        return ""
+    return f"+g{commit}{dirty}" if commit else ""
 
 
 def _cpu_model() -> str:

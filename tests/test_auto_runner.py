@@ -48,13 +48,13 @@ def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before
 
 def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not_any_more(tmp_path):
     elsewhere_s = tmp_path / "seconds"
-    elsewhere_s.write_text("0.0032")  # worth it, but not by so much that nothing else is tried
-    with auto(SlowAsWritten(0.002, elsewhere_s)) as runner:
+    elsewhere_s.write_text("0.0075")  # worth it, but not by so much that nothing else is tried
+    with auto(SlowAsWritten(0.005, elsewhere_s)) as runner:
         check_answer(runner, "predict", ROWS, 500)
         assert runner.chosen == "process"
-        elsewhere_s.write_text("0.02")
+        elsewhere_s.write_text("0.05")
         ways = []
-        for _ in range(200):
+        for _ in range(80):
             runner.predict(ROWS, batch_size=500)
             ways.append(runner.chosen)
         assert ways[0] == "process"

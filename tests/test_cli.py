@@ -86,16 +86,17 @@ def written(tmp_path_factory):
     (folder / "old.txt").write_text("old\n" * 10_000)
     (folder / "old.txt").chmod(0o640)
     files = ["--output", "old.txt", "--json", "new.json", "--csv", "new.csv", "--markdown", "new.md"]
-    return folder, infbench(*SMALL, "--runner", "process", "--runner", "pool,process", "--seed", 5, *files, cwd=folder)
+    runners = ["--runner", "process", "--runner", "threads,process"]
+    return folder, infbench(*SMALL, *runners, "--seed", 5, *files, cwd=folder)
 
 
 def test_a_comparison_is_printed_and_nothing_else(written):
     _, run = written
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
-    assert [line.split()[:2] for line in run.stdout.splitlines() if re.match(r"(process|pool)  ", line)][:2] == [
+    assert [line.split()[:2] for line in run.stdout.splitlines() if re.match(r"(process|threads)  ", line)][:2] == [
         ["process", "2"],
-        ["pool", "2"],
+        ["threads", "2"],
     ]
     assert re.search(r"^(It pays|It does not pay|Inconclusive): process with n_processes=2 is ", run.stdout)
     conditions = dict(line.split(":", 1) for line in run.stdout.split("\n\n")[-1].splitlines())
@@ -116,7 +117,7 @@ def test_a_comparison_is_printed_and_nothing_else(written):
 def test_all_files_tell_the_same(written):
     folder, run = written
     comparisons = comparisons_from_json((folder / "new.json").read_text())
-    assert [comparison.runner for comparison in comparisons] == ["process", "pool"]
+    assert [comparison.runner for comparison in comparisons] == ["process", "threads"]
     assert (folder / "old.txt").read_text() == comparison_text(comparisons) == run.stdout
     assert (folder / "new.csv").read_text() == comparison_csv(comparisons)
     assert (folder / "new.md").read_text() == comparison_markdown(comparisons)
@@ -433,7 +434,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 
 
-class Disagrees(DummyClassifier):  # needs a runner whose caller does not compute
+class Disagrees(DummyClassifier):
     def predict(self, X):
         return np.full(len(X), os.getpid())
 
@@ -488,7 +489,7 @@ def run_strange(folder, *args):
 
 
 def test_an_answer_that_differs_is_no_result(tmp_path):
-    run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,pool")  # threads share a number
+    run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,process")  # threads share a number
     assert (run.returncode, run.stdout) == (4, "")
     assert re.fullmatch(
         r"Error: the answers differ, so nothing is reported: \d+ of 400 values differ from the serial answer, .+\n",

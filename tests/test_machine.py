@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -18,10 +19,10 @@ from infbench.machine import LIBRARIES, describe_machine, library_versions, usab
 ROOT = Path(__file__).parents[1]
 
 
-def run(code, *options, **environ):
+def run(code, *options, cwd=ROOT, **environ):
     """Run some lines in a fresh interpreter, in the checkout, and return what they print, as JSON."""
     done = subprocess.run(
-        [sys.executable, *options, "-c", code], cwd=ROOT, env=os.environ | environ, capture_output=True, text=True
+        [sys.executable, *options, "-c", code], cwd=cwd, env=os.environ | environ, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -61,13 +62,42 @@ def test_versions_are_those_that_are_imported():
         name: module.__version__ for name, module in imported.items()
     }
     assert {name: versions[name] for name in imported} == {name: metadata.version(name) for name in imported}
-    assert versions["infbench"] == infbench.__version__
+    assert versions["infbench"].partition("+")[0] == infbench.__version__
+
+
+VERSIONS = "import json\nfrom infbench.machine import library_versions\nprint(json.dumps(library_versions()))"
 
 
 def test_versions_without_any_installed_package():
     """Neither numpy nor an installed infbench: a bare checkout says what it can."""
-    code = "import json\nfrom infbench.machine import library_versions\nprint(json.dumps(library_versions()))"
-    assert run(code, "-E", "-S") == {"infbench": infbench.__version__}
+    assert run(VERSIONS, "-E", "-S") == {"infbench": library_versions()["infbench"]}
+
+
+def test_version_of_a_checkout_names_its_commit(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def version(**environ):
+        return run(VERSIONS, "-S", cwd=tmp_path, PYTHONPATH=str(tmp_path), **environ)["infbench"]
+
+    shutil.copytree(ROOT / "infbench", tmp_path / "infbench", ignore=shutil.ignore_patterns("__pycache__"))
+    assert version() == infbench.__version__
+    git("init", "--quiet")
+    assert version() == infbench.__version__
+    git("commit", "--quiet", "--allow-empty", "--message", "that does not track the package")
+    assert version() == infbench.__version__
+    git("add", "infbench")
+    git("commit", "--quiet", "--message", "that does")
+    named = f"{infbench.__version__}+g{git('rev-parse', '--short', 'HEAD')}"
+    assert version() == named
+    (tmp_path / "notes.txt").touch()
+    assert version() == named
+    assert version(PATH=str(tmp_path)) == infbench.__version__  # without git
+    with open(tmp_path / "infbench" / "errors.py", "a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert version() == f"{named}.dirty"
 
 
 class TestDescription:

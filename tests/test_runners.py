@@ -169,7 +169,6 @@ class TestFaults:
                 runner.predict(bad, batch_size=1)
         assert {library["filepath"]: library["num_threads"] for library in threadpool_info()} == before
 
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
     @pytest.mark.parametrize("name", [name for name in RUNNERS if name not in ELSEWHERE])
     def test_closed_in_a_fork_it_still_runs_in_the_caller(self, name, estimators):
         with runner_of(name, estimators[name]) as runner:
