@@ -265,7 +265,8 @@ class TestThreads:
 def run_lines(folder, lines):
     """Run them in a program of its own, which must end well and say nothing."""
     head = """
-        import os, signal, sys
+        import os, signal, sys, warnings
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")  # from Python 3.12 on
         import numpy as np
         import psutil
         import infbench

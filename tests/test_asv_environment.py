@@ -171,6 +171,8 @@ def wheels(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    # Where the Python is that runs the tests: it need not be on the path.
+    monkeypatch.setenv("PATH", f"{Path(sys.base_prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "somewhere_else"))  # asv itself runs in an environment
     monkeypatch.chdir(tmp_path)
     return folder

@@ -185,23 +185,6 @@ def test_a_frozen_program_runs_no_launcher(tmp_path):
     assert "start_method='spawn'" in error
 
 
-def test_a_program_whose_warnings_are_errors_may_start_a_runner(tmp_path):
-    """From Python 3.12 on, forks of processes with threads warn, and those of the libraries are enough."""
-    program = """
-        import numpy as np
-        import infbench
-
-        if __name__ == "__main__":
-            X = infbench.make_data(n_samples=100)
-            model = infbench.make_model("logistic_regression")
-            with infbench.ProcessRunner(model, n_processes=2, start_method="forkserver") as runner:
-                runner.takes_over = False
-                print((runner.predict(X, batch_size=50) == model.predict(X)).all())
-    """
-    errors = ["env", "PYTHONWARNINGS=error:This process:DeprecationWarning"]
-    assert run_program(tmp_path, program, before=errors) == "True\n"
-
-
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
 def test_an_interpreter_that_has_no_name_is_told(tmp_path, start_method):
     """As that of a program that has Python built in."""

@@ -265,10 +265,9 @@ class TestUse:
     def test_what_was_taken_over_is_not_computed_twice(self):
         with infbench.ProcessRunner(SlowElsewhere(0.0, 0.05), n_processes=2) as runner:
             for _ in range(3):
-                runner.predict(ROWS, batch_size=10)  # the worker computes one batch, or two
+                runner.predict(ROWS, batch_size=10)  # the worker computes a batch or two of its 25 or more
                 time.sleep(0.3)
-                words = runner._crew.workers[0].desk.words
-                assert words[NEXT] <= words[LIMIT] + 1  # it may have begun one just as that was taken over
+                assert runner._crew.workers[0].desk.words[NEXT] < 40
 
     def test_interrupted_call_leaves_a_usable_runner(self):
         with infbench.ProcessRunner(Slow(0.02), n_processes=2) as runner:

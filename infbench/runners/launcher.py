@@ -28,7 +28,7 @@ from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits, leave_ending_to_the_caller
-from infbench.runners.template import flush_streams, fork, run_template
+from infbench.runners.template import flush_streams, run_template
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -193,7 +193,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
             _load(modules, preparation["sys_path"])
             answer: int | bytes
             try:
-                answer = fork()
+                answer = os.fork()
             except OSError as error:
                 answer = exception_to_bytes(error)
             if answer == 0:

@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -85,7 +84,7 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
             message = receive(connection)
             if message[0] == "fork":
                 socket_fd = receive_fd(connection)
-                pid = fork()
+                pid = os.fork()
                 if pid == 0:
                     connection.close()
                     control = SharedBuffer(control_fd, control_bytes)
@@ -120,22 +119,6 @@ def _keep_freed_memory() -> None:
         mallopt = glibc.mallopt
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-
-
-def fork() -> int:
-    """Fork this process, which may have threads, but none that is at anything.
-
-    Python 3.12 and later warn where there is any thread, as those of a BLAS that was merely loaded. If a program makes
-    errors of warnings, that would be raised here, with the child made already.
-
-    Returns
-    -------
-    int
-        As of `os.fork`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
 
 
 def _end(pid: int) -> int:
