@@ -358,14 +358,14 @@ def _measure(
         if estimator is None:
             fit_on = data if data_file is None else "synthetic"
             estimator = make_model(model, n_features=X.shape[1], random_state=seed, data=fit_on)
-        from sklearn.exceptions import NotFittedError  # not before: what is wrong so far is told at once
-
         how = {"batch_size": batch_size, "method": method, "repeat": repeat}
         of_each = {name: None if name == "serial" else n_processes for name in runners}
         try:
             for name in runners:
                 check_comparable(estimator, X, runner=name, n_processes=of_each[name], **how)
-        except NotFittedError as error:
+        except InfbenchError:
+            raise
+        except ValueError as error:  # NotFittedError of scikit-learn, which need not be loaded for other estimators
             raise InvalidParameterError(str(error)) from error
         for position, (name, number) in enumerate(product(runners, n_samples)):
             rows = "" if len(n_samples) == 1 else f", {number:,} rows"

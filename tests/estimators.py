@@ -36,6 +36,13 @@ class Rows:
         pass
 
 
+class Fitted(Rows):
+    """What the command line takes for an estimator."""
+
+    def fit(self, X, y):
+        return self
+
+
 class Raises(Rows):
     def act(self):
         raise ZeroDivisionError("a marked row")

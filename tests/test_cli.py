@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from estimators import Fitted
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -52,8 +53,6 @@ SMALL = [
 # this takes longer than the second after which the bar appears, on the fastest machine too.
 LONG = [
     "compare",
-    "--model",
-    "dummy",
     "--n-samples",
     "200",
     "--batch-size",
@@ -72,6 +71,14 @@ def environ(*folders):
 def infbench(*args, cwd):
     command = [sys.executable, "-m", "infbench", *map(str, args)]
     return subprocess.run(command, cwd=cwd, env=environ(), capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """Return what compares long enough to be seen, and to be stopped, with a model that needs no library but numpy."""
+    file = tmp_path_factory.mktemp("models") / "fitted.joblib"
+    joblib.dump(Fitted(), file)
+    return [*LONG, "--model-file", str(file)]
 
 
 def content(folder):
@@ -431,24 +438,26 @@ import os
 import time
 
 import numpy as np
-from sklearn.dummy import DummyClassifier
 
 
-class Disagrees(DummyClassifier):
+class Disagrees:
+    def fit(self, X, y):
+        return self
+
     def predict(self, X):
         return np.full(len(X), os.getpid())
 
 
-class Kills(DummyClassifier):
+class Kills:
     def fit(self, X, y):
         self.parent_ = os.getpid()
-        return super().fit(X, y)
+        return self
 
     def predict(self, X):
         if os.getpid() != self.parent_:
             os._exit(3)
         time.sleep(0.05)  # or the caller might have computed all before a worker begins
-        return super().predict(X)
+        return X[:, 0]
 """
 PROGRAM = """
 import sys
@@ -545,7 +554,7 @@ def on_a_terminal(*args, cwd):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "infbench", *args]
     with subprocess.Popen(
-        command, cwd=cwd, env=environ(), stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
+        command, cwd=cwd, env=environ(ROOT / "tests"), stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
     ) as process:
         os.close(theirs)
         try:
@@ -572,8 +581,8 @@ def read_until(terminal, pattern=None):
     return text
 
 
-def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path):
-    with on_a_terminal(*LONG, "--runner", "native", "--output", "results.txt", cwd=tmp_path) as (process, terminal):
+def test_progress_goes_to_the_terminal_and_the_answer_to_stdout(tmp_path, long):
+    with on_a_terminal(*long, "--runner", "native", "--output", "results.txt", cwd=tmp_path) as (process, terminal):
         shown = read_until(terminal)
         out = process.stdout.read().decode()
         assert process.wait() == 0
@@ -595,10 +604,10 @@ def press_ctrl_c(process):
         *((subprocess.Popen.terminate, runner, 10) for runner in ("process", "futures", "loky")),
     ],
 )
-def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, runner, ends_within_s):
+def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, long, stop, runner, ends_within_s):
     files = ["--output", "results.txt", "--json", "new.json"]
     half = ["--repeat", "6"]  # of two runners it takes as long
-    with on_a_terminal(*LONG, *half, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
+    with on_a_terminal(*long, *half, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
         read_until(terminal, f"measure {runner}")
         begun = psutil.Process(process.pid).children(recursive=True)
         stop(process)
@@ -615,9 +624,9 @@ def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, stop, 
     assert (native.runner, native.repeat) == ("native", 6)
 
 
-def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path):
+def test_ctrl_c_before_anything_is_finished_writes_nothing(tmp_path, long):
     (tmp_path / "results.txt").write_text("old\n")
-    with on_a_terminal(*LONG, "--output", "results.txt", cwd=tmp_path) as (process, terminal):
+    with on_a_terminal(*long, "--output", "results.txt", cwd=tmp_path) as (process, terminal):
         read_until(terminal, "measure process")
         os.killpg(process.pid, signal.SIGINT)
         shown = read_until(terminal)

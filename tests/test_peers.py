@@ -25,15 +25,37 @@ from infbench.tables import format_ratio
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments, cwd, path=""):
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT)]))}
+# Every process imports this first. The model needs no library but numpy, so that processes which measure start sooner.
+PLAIN = """
+import infbench.models
+
+class Plain:
+    def fit(self, X, y):
+        return self
+    def predict(self, X):
+        return X[:, 0]
+
+infbench.models.MODELS["plain"] = lambda random_state: Plain()
+"""
+
+
+def start(*arguments, cwd, customize=""):
+    """Start the program where there is one more model, and what `customize` adds."""
+    (cwd / "sitecustomize.py").write_text(PLAIN + customize)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(cwd), str(ROOT)])}
     command = [sys.executable, "-m", "infbench", "peers", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True)
+    return subprocess.Popen(command, cwd=cwd, env=environ, stdout=PIPE, stderr=PIPE, text=True)
+
+
+def run(*arguments, cwd, customize=""):
+    with start(*arguments, cwd=cwd, customize=customize) as process:
+        out, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 
 def test_command_prints_the_table_and_writes_every_format(tmp_path):
     done = run(
-        *("--model", "dummy", "--runner", "process", "--runner", "forest", "--runner", "threads"),
+        *("--model", "plain", "--runner", "process", "--runner", "forest", "--runner", "threads"),
         *("--size", "60:20", "--size", "40:40", "--n-processes", "2", "--repeat", "3"),
         *("--json", "all.json", "--csv", "all.csv", "--markdown", "all.md"),
         cwd=tmp_path,
@@ -41,7 +63,7 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
     cells = [(c.model, c.runner, c.n_samples, c.batch_size, c.n_processes) for c in comparisons]
-    assert cells == [("dummy", runner, *size, 2) for runner in ("process", "threads") for size in ((60, 20), (40, 40))]
+    assert cells == [("plain", runner, *size, 2) for runner in ("process", "threads") for size in ((60, 20), (40, 40))]
     assert all(c.repeat >= 3 for c in comparisons)
     assert all(c.machine.inner_threads.get("openblas", 1) == 1 for c in comparisons)
     for comparison in comparisons:
@@ -50,7 +72,7 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     assert "forest: the forest runner takes RandomForestClassifier" in done.stdout
     rows = csv.DictReader((tmp_path / "all.csv").read_text().splitlines())
     assert [row["runner"] for row in rows] == [c.runner for c in comparisons]
-    assert (tmp_path / "all.md").read_text().startswith("### dummy\n")
+    assert (tmp_path / "all.md").read_text().startswith("### plain\n")
 
 
 @pytest.mark.parametrize(
@@ -90,14 +112,13 @@ class Raises(Dies):
 
 
 def test_runners_that_fail_are_named_and_the_others_measured(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(BROKEN)
     runners = [word for name in ("dies", "raises", "threads") for word in ("--runner", name)]
-    done = run("--model", "dummy", "--size", "60:20", "--repeat", "3", *runners, cwd=tmp_path, path=str(tmp_path))
+    done = run("--model", "plain", "--size", "60:20", "--repeat", "3", *runners, cwd=tmp_path, customize=BROKEN)
     assert done.returncode == 1
     assert "dies: its process died" in done.stdout
     assert "raises: LookupError: nobody is at home" in done.stdout
     assert any(line.startswith("threads") and line.endswith(" 1") for line in done.stdout.splitlines())
-    assert done.stderr == "Error: failed: dies with dummy, raises with dummy\n"
+    assert done.stderr == "Error: failed: dies with plain, raises with plain\n"
 
 
 def test_where_nothing_can_be_measured_the_reasons_are_told(tmp_path):
@@ -115,7 +136,7 @@ def test_where_nothing_can_be_measured_the_reasons_are_told(tmp_path):
 
 
 def test_a_name_that_comes_twice_is_measured_once(tmp_path):
-    how = ("--model", "dummy", "--model", "dummy", "--size", "60:20", "--repeat", "1", "--json", "all.json")
+    how = ("--model", "plain", "--model", "plain", "--size", "60:20", "--repeat", "1", "--json", "all.json")
     done = run("--runner", "threads,threads", *how, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(comparisons_from_json((tmp_path / "all.json").read_text())) == 1
@@ -143,9 +164,8 @@ class Counts(SerialRunner):
 
 @pytest.mark.parametrize(("repeat", "visits"), [(7, "60 40 60 40 60 40 "), (2, "60 40 60 40 "), (1, "60 40 ")])
 def test_sizes_take_turns(repeat, visits, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(COUNTS)
     sizes = ("--size", "60:20", "--size", "40:40", "--repeat", str(repeat), "--json", "all.json")
-    done = run("--model", "dummy", "--runner", "counts", *sizes, cwd=tmp_path, path=str(tmp_path))
+    done = run("--model", "plain", "--runner", "counts", *sizes, cwd=tmp_path, customize=COUNTS)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "visits").read_text() == visits
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
@@ -168,10 +188,9 @@ class Fails(SerialRunner):
 
 
 def test_a_size_that_fails_costs_the_others_no_round(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(FAILS_WITH_40)
     sizes = ("--size", "40:40", "--size", "60:20", "--repeat", "7", "--json", "all.json")
-    done = run("--model", "dummy", "--runner", "fails", *sizes, cwd=tmp_path, path=str(tmp_path))
-    assert (done.returncode, done.stderr) == (1, "Error: failed: fails with dummy\n")
+    done = run("--model", "plain", "--runner", "fails", *sizes, cwd=tmp_path, customize=FAILS_WITH_40)
+    assert (done.returncode, done.stderr) == (1, "Error: failed: fails with plain\n")
     assert "fails: 40 / 40: LookupError: not with 40" in done.stdout
     (measured,) = comparisons_from_json((tmp_path / "all.json").read_text())
     assert (measured.n_samples, len(measured.paused_serial_s)) == (60, 7)
@@ -183,9 +202,7 @@ def test_a_size_that_fails_costs_the_others_no_round(tmp_path):
 )
 def test_stopped_leaves_no_process(stop, runner, tmp_path):
     size = ("--size", "20000:100", "--repeat", "1000")
-    command = [sys.executable, "-m", "infbench", "peers", "--model", "dummy", "--runner", runner, *size]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=PIPE, stderr=PIPE, text=True) as process:
+    with start("--model", "plain", "--runner", runner, *size, cwd=tmp_path) as process:
         deadline_s = time.monotonic() + 60
         # That which measures, and what its runner started: a signal to this process alone would leave both.
         while len(children := psutil.Process(process.pid).children(recursive=True)) < 4:
