@@ -351,12 +351,12 @@ class TestUse:
             assert any(len({*runner.predict(ROWS, batch_size=50)}) == 2 for _ in range(20))
 
     def test_caller_computes_alone_what_has_taken_longer_when_it_was_shared(self, monkeypatch):
-        monkeypatch.setattr(sharing, "HAND_OUT_S", 2.5e-3)  # close to what another process would save with half of it
+        monkeypatch.setattr(sharing, "HAND_OUT_S", 10e-3)  # close to what another process would save with half of it
         monkeypatch.setattr(process, "_SPIN_S", 0.1)  # a call that is so late is no other kind of call
         monkeypatch.setattr(process, "usable_cpus", lambda: 2)
-        with infbench.ProcessRunner(SlowElsewhere(5e-3, 0.1), n_processes=2) as runner:
+        with infbench.ProcessRunner(SlowElsewhere(20e-3, 0.1), n_processes=2) as runner:
             shared = note_shared_calls(runner)
-            for n_calls in (40, 40):
+            for n_calls in (25, 25):
                 shared.clear()
                 for _ in range(n_calls):
                     np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
