@@ -58,7 +58,7 @@ gate: .venv/.bench
 
 # With bytecode, whatever the environment says: the tests start hundreds of programs, and each would compile infbench.
 test: .venv/.test
-	$(WITH_PATH) env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(WITH_PATH) env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

@@ -315,10 +315,12 @@ def test_a_fork_in_the_middle_of_a_start_keeps_no_template(start_method):
         while not is_over.wait(0.001) and len(forks) < 300:
             pid = os.fork()
             if pid == 0:
+                os.write(tells, b".")  # that it has done what a fork does first
                 time.sleep(60)
                 os._exit(0)
             forks.append(pid)
 
+    is_told, tells = os.pipe()
     others, ours = sockets(os.getpid()), set()
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # so that many fall between two steps of a start
@@ -336,11 +338,15 @@ def test_a_fork_in_the_middle_of_a_start_keeps_no_template(start_method):
     try:
         assert forks
         assert ours
+        for _ in forks:
+            os.read(is_told, 1)
         assert not ours & set().union(*map(sockets, forks))
     finally:
         for pid in forks:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        os.close(is_told)
+        os.close(tells)
 
 
 @pytest.mark.leaves_behind("descriptors", reason="counted here: see what the signal module says of such handlers")
