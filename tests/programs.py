@@ -13,6 +13,26 @@ import psutil
 
 HERE = Path(__file__).parent
 
+PLAIN = """
+
+class Plain:
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return X[:, 0]
+
+MODELS["plain"] = lambda random_state: Plain()
+"""
+"""What gives infbench one more model. It needs no library but numpy, so that processes which have it start sooner."""
+
+
+def git(*arguments, cwd):
+    """Run git, as nobody, and return what it prints."""
+    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
 
 def start_program(folder, program, *arguments, before=()):
     """Start a program that can import infbench and the tests, as a terminal does: in a process group of its own.

@@ -49,20 +49,6 @@ SMALL = [
     "3",
 ]
 
-# Each turn of a round lasts 10 ms at least, and a round has three at least and, on top of them, two pauses of 50 ms. So
-# this takes longer than the second after which the bar appears, on the fastest machine too.
-LONG = [
-    "compare",
-    "--n-samples",
-    "200",
-    "--batch-size",
-    "100",
-    "--n-processes",
-    "2",
-    "--repeat",
-    "12",
-]
-
 
 def environ(*folders):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*folders, ROOT])), "TERM": "xterm"}
@@ -78,7 +64,10 @@ def long(tmp_path_factory):
     """Return what compares long enough to be seen, and to be stopped, with a model that needs no library but numpy."""
     file = tmp_path_factory.mktemp("models") / "fitted.joblib"
     joblib.dump(Fitted(), file)
-    return [*LONG, "--model-file", str(file)]
+    # Each turn of a round lasts 10 ms at least, and a round has three at least and, on top of them, two pauses of 50
+    # ms. So this takes longer than the second after which the bar appears, on the fastest machine too.
+    sizes = ["--n-samples", "200", "--batch-size", "100", "--n-processes", "2", "--repeat", "12"]
+    return ["compare", "--model-file", str(file), *sizes]
 
 
 def content(folder):

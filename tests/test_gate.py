@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from programs import PLAIN, git
 
 from infbench.gate import _Pass, _rounds, _rows, blame
 from infbench.report_gate import gate_markdown
@@ -21,19 +22,6 @@ from infbench.stats import Estimate
 
 ROOT = Path(__file__).parents[1]
 SILENT = Estimate(1.0, 0.98, 1.02)
-
-# It needs no library but numpy. Each side of each turn is a process that loads what the model needs.
-PLAIN = """
-
-class Plain:
-    def fit(self, X, y):
-        return self
-
-    def predict(self, X):
-        return X[:, 0]
-
-MODELS["plain"] = lambda random_state: Plain()
-"""
 SLOWER = """
 import time
 from infbench.runners.{module} import {runner} as _Runner
@@ -48,12 +36,6 @@ def _slower(self, method, batches, _run=_Runner._run):
 
 _Runner._run = _slower
 """
-
-
-def git(*arguments, cwd):
-    identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")

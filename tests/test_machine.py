@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from programs import git
 
 import infbench
 from infbench.machine import LIBRARIES, describe_machine, library_versions, usable_cpus
@@ -74,23 +75,18 @@ def test_versions_without_any_installed_package():
 
 
 def test_version_of_a_checkout_names_its_commit(tmp_path):
-    def git(*arguments):
-        identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
     def version(**environ):
         return run(VERSIONS, "-S", cwd=tmp_path, PYTHONPATH=str(tmp_path), **environ)["infbench"]
 
     shutil.copytree(ROOT / "infbench", tmp_path / "infbench", ignore=shutil.ignore_patterns("__pycache__"))
     assert version() == infbench.__version__
-    git("init", "--quiet")
+    git("init", "--quiet", cwd=tmp_path)
     assert version() == infbench.__version__
-    git("commit", "--quiet", "--allow-empty", "--message", "that does not track the package")
+    git("commit", "--quiet", "--allow-empty", "--message", "that does not track the package", cwd=tmp_path)
     assert version() == infbench.__version__
-    git("add", "infbench")
-    git("commit", "--quiet", "--message", "that does")
-    named = f"{infbench.__version__}+g{git('rev-parse', '--short', 'HEAD')}"
+    git("add", "infbench", cwd=tmp_path)
+    git("commit", "--quiet", "--message", "that does", cwd=tmp_path)
+    named = f"{infbench.__version__}+g{git('rev-parse', '--short', 'HEAD', cwd=tmp_path)}"
     assert version() == named
     (tmp_path / "notes.txt").touch()
     assert version() == named

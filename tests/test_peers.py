@@ -16,6 +16,7 @@ from subprocess import PIPE
 
 import psutil
 import pytest
+from programs import PLAIN
 from test_report import PAYS
 
 from infbench.report_peers import peers_markdown, peers_text
@@ -25,23 +26,9 @@ from infbench.tables import format_ratio
 ROOT = Path(__file__).parents[1]
 
 
-# Every process imports this first. The model needs no library but numpy, so that processes which measure start sooner.
-PLAIN = """
-import infbench.models
-
-class Plain:
-    def fit(self, X, y):
-        return self
-    def predict(self, X):
-        return X[:, 0]
-
-infbench.models.MODELS["plain"] = lambda random_state: Plain()
-"""
-
-
 def start(*arguments, cwd, customize=""):
-    """Start the program where there is one more model, and what `customize` adds."""
-    (cwd / "sitecustomize.py").write_text(PLAIN + customize)
+    """Start the program; all of its processes first import one more model, and what `customize` adds."""
+    (cwd / "sitecustomize.py").write_text(f"from infbench.models import MODELS\n{PLAIN}{customize}")
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(cwd), str(ROOT)])}
     command = [sys.executable, "-m", "infbench", "peers", *arguments]
     return subprocess.Popen(command, cwd=cwd, env=environ, stdout=PIPE, stderr=PIPE, text=True)
