@@ -57,6 +57,27 @@ def test_one_bad_turn_of_the_fastest_way_is_forgiven():
     assert trial.way == "a"
 
 
+def test_a_way_that_has_become_slower_than_another_was_is_left_soon():
+    trial = Trial("ab")
+    make_calls(trial, {"a": 1.0, "b": 2.0}, 10_000)
+    assert set(make_calls(trial, {"a": 3.0, "b": 2.0}, 100)[40:80]) == {"b"}
+
+
+def test_a_way_that_has_become_slower_but_is_the_fastest_still_is_kept_to():
+    trial = Trial("ab")
+    make_calls(trial, {"a": 1.0, "b": 2.0}, 10_000)
+    ways = make_calls(trial, {"a": 3.0, "b": 4.0}, 10_000)
+    assert ways.count("b") < 300
+
+
+def test_the_others_are_tried_soon_again_when_another_way_has_become_the_fastest():
+    trial = Trial("ab")
+    make_calls(trial, {"a": 1.0, "b": 2.0}, 10_000)
+    ways = make_calls(trial, {"a": 3.0, "b": 2.0}, 10_000)
+    kept = [len(turn) for turn in "".join(ways).split("a") if len(turn) > 8]
+    assert kept[:5] == [8 + 50, 100, 200, 400, 400]
+
+
 def test_calls_that_were_interrupted_are_forgiven():
     trial = Trial("ab")
     for call in range(16):

@@ -125,7 +125,8 @@ class AutoRunner(Runner):
     The first call of each kind takes longer, as it computes some of its batches in every way, several times, also
     after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
     start what was not needed before. Later, eight calls in a row go another way now and then, where that is not much
-    slower: after 50 calls first, and after 400 at last. When it has turned out to be faster, so do all.
+    slower: after 50 calls first, after 400 at last, and soon when calls have become slower than another way was. When
+    it has turned out to be faster, so do all.
 
     Without a `batch_size` the first call of so many rows has an even share for each process. Where that has shown that
     no share is worth giving away, later ones have all rows in one batch, as the estimator itself would.

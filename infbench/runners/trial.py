@@ -14,8 +14,9 @@ _TRIED, _COUNTED = 8, 5
 way has left in the caches."""
 
 _KEPT_AT_FIRST, _KEPT_AT_MOST = 50, 400
-"""The fastest way is kept to for so many calls, twice as many each time; then the others are tried again, as the
-machine may have changed, or may have been busy when they were tried."""
+"""The fastest way is kept to for so many calls, twice as many each time that it is found to be the fastest again; then
+the others are tried, as the machine may have changed, or may have been busy when they were tried before. When it has
+become slower than another was, they are tried at once."""
 
 _REMEMBERED = 3
 """So many turns of a way are remembered, of which the middle one counts: a machine may be busy in all calls of one."""
@@ -62,6 +63,7 @@ class Trial(Generic[Way]):
         self._calls_s: deque[float] = deque(maxlen=_COUNTED)
         self._to_try = [] if known_s else list(ways)
         self._weigh = weigh
+        self._fastest: Way | None = None
         self._n_kept = _KEPT_AT_FIRST
         self._begin_turn()
 
@@ -74,18 +76,28 @@ class Trial(Generic[Way]):
         """Keep what a call took that went this way, and tell whether its turn has ended with it."""
         self._calls_s.append(seconds)
         self._n_left -= 1
-        if self._n_left > 0:
+        if self._n_left > 0 and not self._has_fallen_behind():
             return False
         self._turns_s[self.way].append(median(self._calls_s))
         self._begin_turn()
         return True
 
+    def _has_fallen_behind(self) -> bool:
+        """Tell, every so many calls, whether they took longer than another way did: the machine may have changed."""
+        if self._n_left % _TRIED or len(self._calls_s) < _COUNTED:
+            return False
+        counts_s = self._weigh(self.way, median(self._calls_s))
+        return any(self._weigh(way, s) < counts_s for way, s in self.typical_s.items() if way != self.way)
+
     def _begin_turn(self) -> None:
+        self._calls_s.clear()
         if self._to_try:
             self.way, self._n_left = self._to_try.pop(0), _TRIED
         else:
             typical_s = self.typical_s
             self.way = min(typical_s, key=lambda way: self._weigh(way, typical_s[way]))
+            is_still_fastest = self.way == self._fastest
+            self._n_kept = min(2 * self._n_kept, _KEPT_AT_MOST) if is_still_fastest else _KEPT_AT_FIRST
+            self._fastest = self.way
             self._n_left = self._n_kept
-            self._n_kept = min(2 * self._n_kept, _KEPT_AT_MOST)
             self._to_try = [way for way in self._turns_s if way != self.way]
