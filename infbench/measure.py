@@ -2,7 +2,8 @@
 
 Serial and parallel take turns within one process, round after round, and each round gives one ratio: whatever slows the
 machine for a while slows both halves of a pair. The serial runner is timed twice in every round, and the ratio of its
-two times is the noise floor: what no difference at all looks like on this machine, right now.
+two times is the noise floor: what no difference at all looks like on this machine, right now. Plain loops are timed in
+every round too, alone and at once: what the machine's CPUs are good for, right now.
 
 What is timed so is warm. What a call takes after a pause is timed apart.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from infbench.answers import check_same_answer
 from infbench.checks import check_positive_int, check_random_state
 from infbench.errors import InvalidParameterError
+from infbench.loops import PlainLoops
 from infbench.machine import describe_machine
 from infbench.memory import tells_pss, tree_pss_bytes
 from infbench.results import Comparison
@@ -123,7 +125,8 @@ def compare(
         passes = [_one_pass(one, method, X, batch_size if one is candidate else serial_batch_size) for one in runners]
         for one_pass in (passes[0], *passes[3:]):
             one_pass()  # nobody has called these yet
-        timed_s = time_in_turn(passes, repeat, progress, least_s=least_s)
+        loops = open_runners.enter_context(PlainLoops(candidate.n_processes))
+        timed_s = time_in_turn(passes, repeat, progress, least_s=least_s, after_each=loops.time)
         serial_s, parallel_s, serial_again_s, *default_threads_s = timed_s
         paused_s: list[tuple[float, ...]] = [(), ()]
         if max(min(serial_s), min(parallel_s)) < NOTICES_S:
@@ -146,6 +149,8 @@ def compare(
         serial_default_threads_s=default_threads_s[0] if default_threads_s else (),
         paused_serial_s=paused_s[0],
         paused_parallel_s=paused_s[1],
+        loop_alone_s=tuple(loops.alone_s),
+        loops_together_s=tuple(loops.together_s),
         start_s=ready_s - started_s,
         first_call_s=answered_s - ready_s,
         added_pss_bytes=added_pss_bytes,

@@ -70,14 +70,25 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
         f"({intervals}), efficiency {comparison.efficiency:.0%}.",
     ]
     if over_default is not None:
-        other = f"{over_default.value:.2f} ({format_interval(over_default)})"
+        other = _value_and_interval(over_default)
         told.append(f"Against a single process with the libraries' default threads: {other}.")
+    loops = comparison.loop_speedup
+    if loops is not None and loops.high < _WHOLE * comparison.n_processes:
+        gain = f"gain no more than {_value_and_interval(loops)}"
+        told.append(f"On these CPUs, {comparison.n_processes} plain loops at once {gain}.")
     if few:
         told.append(f"Only {batches} to share out: take a smaller batch_size.")
     return told
 
 
 _SHARE_OUT_NO_BATCHES = {"native", "forest", "auto"}
+
+_WHOLE = 0.9
+"""Where plain loops gain less than so much of their number, they are told of: no runner can gain it there."""
+
+
+def _value_and_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({format_interval(estimate)})"
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
@@ -249,7 +260,7 @@ def _other_note(comparison: Comparison) -> str:
 
 def _csv_row(comparison: Comparison) -> dict[str, object]:
     over_default = comparison.speedup_over_default_threads
-    after_pause = comparison.speedup_after_pause
+    after_pause, loops = comparison.speedup_after_pause, comparison.loop_speedup
     return {
         "model": comparison.model,
         "data": comparison.data,
@@ -270,6 +281,8 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "efficiency": comparison.efficiency,
         "noise_floor": comparison.noise_floor.value,
         **_bounds("noise_floor", comparison.noise_floor),
+        "loop_speedup": None if loops is None else loops.value,
+        **_bounds("loop_speedup", loops),
         "speedup_after_pause": None if after_pause is None else after_pause.value,
         **_bounds("speedup_after_pause", after_pause),
         "start_s": comparison.start_s,
@@ -312,9 +325,18 @@ def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
     yield "CPUs", machine.cpus
+    if loops := _least_loop_speedup(comparisons):
+        yield "CPUs at once", f"{loops[0]} plain loops gain {_value_and_interval(loops[1])}"
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", machine.libraries
+
+
+def _least_loop_speedup(comparisons: Sequence[Comparison]) -> tuple[int, Estimate] | None:
+    """Return the most plain loops that were timed at once, and the least that they gained; None where none were."""
+    n_loops = max(one.n_processes for one in comparisons)
+    gains = [one.loop_speedup for one in comparisons if one.n_processes == n_loops > 1 and one.loop_speedup is not None]
+    return (n_loops, min(gains, key=lambda gain: gain.value)) if gains else None
 
 
 def _of_each(comparisons: Sequence[Comparison], name: str) -> str:

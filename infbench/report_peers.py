@@ -56,7 +56,7 @@ def _peers_report(
     blocks.append(prose(_PEERS_NOTE))
     measured = [comparison for peer in peers for comparison in peer.comparisons]
     if measured:
-        blocks.append(prose(_conditions(measured)))
+        blocks.append(prose(" ".join([_conditions(measured), *_told_of_loops(measured)])))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -78,6 +78,17 @@ def _conditions(comparisons: Sequence[Comparison]) -> str:
         f"{machine.n_cpus_usable} usable CPUs of {machine.n_cpus} ({machine.cpu or 'unknown model'}): "
         f"{machine.system}, Python {machine.python}, {machine.libraries}."
     )
+
+
+def _told_of_loops(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Say what plain loops have gained, which is what the CPUs were good for, and how that changed meanwhile."""
+    n_loops = max(comparison.n_processes for comparison in comparisons)
+    gains = [c.loop_speedup.value for c in comparisons if c.n_processes == n_loops > 1 and c.loop_speedup is not None]
+    if gains:
+        yield (
+            f"{n_loops} plain loops at once gained {median(gains):.2f} on these CPUs, in the median of {len(gains)} "
+            f"comparisons, and {min(gains):.2f} to {max(gains):.2f} in single ones."
+        )
 
 
 _MEAN_COLUMNS = ("runner", "geometric mean", "cells", "after a pause", "cells")

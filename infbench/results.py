@@ -15,8 +15,14 @@ from infbench.errors import ResultFormatError
 from infbench.machine import Machine
 from infbench.stats import Estimate, ratio_estimate
 
-SCHEMA_VERSION = 4
-_ADDED = {"added_pss_bytes": None, "paused_serial_s": (), "paused_parallel_s": ()}
+SCHEMA_VERSION = 5
+_ADDED: dict[str, Any] = {
+    "added_pss_bytes": None,
+    "paused_serial_s": (),
+    "paused_parallel_s": (),
+    "loop_alone_s": (),
+    "loops_together_s": (),
+}
 """Fields that results of older versions lack, and what holds for these. Their batches were the same for all runners."""
 
 
@@ -47,6 +53,9 @@ class Comparison:
         where the default is one thread.
     paused_serial_s, paused_parallel_s : tuple of float
         Seconds for a single pass after a pause of 50 ms, by round; empty where a pass takes too long to notice.
+    loop_alone_s, loops_together_s : tuple of float
+        Seconds for a block of a plain loop that computes alone, and for a block where `n_processes` of them compute at
+        once, by round, see `infbench.loops.PlainLoops`; empty in results of schema versions before 5.
     start_s : float
         Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
     first_call_s : float
@@ -75,6 +84,8 @@ class Comparison:
     serial_default_threads_s: tuple[float, ...]
     paused_serial_s: tuple[float, ...]
     paused_parallel_s: tuple[float, ...]
+    loop_alone_s: tuple[float, ...]
+    loops_together_s: tuple[float, ...]
     start_s: float
     first_call_s: float
     added_pss_bytes: int | None
@@ -124,6 +135,16 @@ class Comparison:
             return None
         return ratio_estimate(self.paused_serial_s, self.paused_parallel_s)
 
+    @cached_property
+    def loop_speedup(self) -> Estimate | None:
+        """What `n_processes` plain loops get done at once, and one alone gets done once; None where nobody looked.
+
+        About the most that a runner can gain on these CPUs; two of them have more cache than one, and so may gain more.
+        """
+        if not self.loop_alone_s:
+            return None
+        return ratio_estimate(self.loop_alone_s, self.loops_together_s)
+
     @property
     def serial_median_s(self) -> float:
         """Median seconds of a serial pass."""
@@ -136,6 +157,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form: what was measured and, for readers who do not compute, what follows from it."""
+        loops = self.loop_speedup
         return {
             **asdict(self),
             "derived": {
@@ -144,6 +166,8 @@ class Comparison:
                 "efficiency": self.efficiency,
                 "noise_floor": self.noise_floor.value,
                 "noise_floor_interval": _interval(self.noise_floor),
+                "loop_speedup": None if loops is None else loops.value,
+                "loop_speedup_interval": None if loops is None else _interval(loops),
             },
         }
 

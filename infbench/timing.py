@@ -29,7 +29,12 @@ Progress = Callable[[int, int], None]
 
 
 def time_in_turn(
-    passes: Sequence[Callable[[], Any]], repeat: int, progress: Progress | None = None, *, least_s: float = 0.0
+    passes: Sequence[Callable[[], Any]],
+    repeat: int,
+    progress: Progress | None = None,
+    *,
+    least_s: float = 0.0,
+    after_each: Callable[[], Any] | None = None,
 ) -> list[tuple[float, ...]]:
     """Time callables in turn, round after round, warm.
 
@@ -47,6 +52,8 @@ def time_in_turn(
         See `infbench.compare`.
     least_s : float, default=0.0
         Seconds that all rounds take at least, about: there are more than `repeat` of them where calls are short.
+    after_each : callable or None, default=None
+        Called without arguments after each round, when all threads are at rest.
 
     Returns
     -------
@@ -74,6 +81,11 @@ def time_in_turn(
             others_computed = _cpu_seconds_of_others() - others_s > _MUCH * n_calls * seconds
             durations_s[which].append(seconds)
             last = which
+        if after_each is not None:
+            if others_computed:
+                _wait_for_threads()
+            after_each()
+            last, others_computed = None, False
         if progress is not None:
             progress(done + 1, repeat)
     return [tuple(values) for values in durations_s]

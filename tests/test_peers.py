@@ -240,6 +240,18 @@ def test_conditions_are_those_of_all_runners():
     assert told in peers_markdown([serial, PEERS[3], native])
 
 
+def test_what_plain_loops_gained_is_told_where_it_was_measured():
+    n_loops, gained = FAST.n_processes, FAST.loop_speedup.value
+    serial = replace(FAST, runner="serial", n_processes=1, loops_together_s=FAST.loop_alone_s)
+    slow = replace(FAST, loops_together_s=tuple(2 * seconds for seconds in FAST.loops_together_s))
+    peers = [Peer("dummy", "process", (FAST, FAST, slow)), Peer("dummy", "serial", (serial,))]
+    told = " ".join(peers_text(peers).split())
+    assert f"{n_loops} plain loops at once gained {gained:.2f} on these CPUs, in the median of 3 comparisons" in told
+    assert told.endswith(f"and {gained / 2:.2f} to {gained:.2f} in single ones.")
+    unknown = replace(FAST, loop_alone_s=(), loops_together_s=())
+    assert "plain loops" not in peers_text([Peer("dummy", "process", (unknown,))])
+
+
 def test_a_runner_with_too_few_rounds_does_not_hide_the_noise_of_the_others():
     few = replace(FAST, runner="threads", **dict.fromkeys(("serial_s", "parallel_s", "serial_again_s"), (1.0,) * 4))
     text = peers_text([Peer("dummy", "process", (FAST,)), Peer("dummy", "threads", (few,))])

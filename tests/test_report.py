@@ -46,6 +46,8 @@ PAYS = Comparison(
     serial_default_threads_s=(1.5,) * N_ROUNDS,
     paused_serial_s=(2.2,) * N_ROUNDS,
     paused_parallel_s=(4.4,) * N_ROUNDS,
+    loop_alone_s=(3.0,) * N_ROUNDS,
+    loops_together_s=(0.8,) * N_ROUNDS,
     start_s=2.5,
     first_call_s=0.035,
     added_pss_bytes=48_300_000,
@@ -147,6 +149,25 @@ def test_batches_too_few_to_be_shared_out_are_told():
         assert "to share out" not in verdict(enough)
 
 
+@pytest.mark.parametrize(("gain", "is_told"), [(3.59, True), (3.61, False), (1.0, True)])
+def test_cpus_that_get_less_done_at_once_are_told_of(gain, is_told):
+    shared = replace(PAYS, loops_together_s=(3.0 / gain,) * N_ROUNDS)
+    told = f" On these CPUs, 4 plain loops at once gain no more than {gain:.2f} ({gain:.2f} to {gain:.2f})."
+    assert (told in verdict(shared)) == is_told
+    assert ("plain loops" in verdict(shared)) == is_told
+    few = replace(shared, loop_alone_s=(3.0,) * 5, loops_together_s=(3.0 / gain,) * 5)  # no interval
+    assert "plain loops" not in verdict(few)
+    unknown = replace(shared, loop_alone_s=(), loops_together_s=())
+    assert "plain loops" not in comparison_text([unknown])
+    assert f"4 plain loops gain {gain:.2f}" in comparison_markdown([PAYS, unknown, shared])  # the least
+
+
+def test_one_loop_is_none_at_once():
+    serial = replace(PAYS, runner="serial", n_processes=1, loops_together_s=PAYS.loop_alone_s)
+    assert "plain loops" not in comparison_text([serial])
+    assert "4 plain loops gain 3.75" in comparison_text([serial, PAYS])
+
+
 def test_conditions_that_differ_name_their_runners():
     other = replace(LOSES, runner="forest", batch_size=2_000, n_processes=2)
     for text in (comparison_text([PAYS, other]), comparison_markdown([PAYS, other])):
@@ -230,6 +251,7 @@ def test_the_conditions_are_all_there():
         "repeat": "9",
         "seed": "7",
         "CPUs": "4 usable of 8, Some CPU",
+        "CPUs at once": "4 plain loops gain 3.75 (3.75 to 3.75)",
         "load": "0.25 (mean of the minute before)",
         "system": "Linux x86_64, Python 3.11.9",
         "versions": "infbench 0.1.0, scikit-learn 1.5.2, numpy 2.1.3, joblib 1.4.2",
@@ -270,6 +292,7 @@ def test_csv_holds_plain_numbers():
     assert float(first["speedup"]) == 2.0
     assert float(second["speedup"]) == float(second["speedup_low"]) == float(second["speedup_high"]) == 0.25
     assert float(first["efficiency"]) == 0.5
+    assert float(first["loop_speedup"]) == float(first["loop_speedup_low"]) == 3.75
     assert float(first["rows_per_s"]) == 12_000
     assert float(first["serial_default_threads_s"]) == float(first["speedup_over_default_threads"]) == 1.5
     assert first["scikit-learn"] == "1.5.2"

@@ -48,6 +48,8 @@ def comparison(**changes):
         "serial_default_threads_s": (1.5, 1.1, 1.6),
         "paused_serial_s": (2.0, 2.2),
         "paused_parallel_s": (4.0, 4.4),
+        "loop_alone_s": (1.0, 1.0, 1.5),
+        "loops_together_s": (0.25, 0.5, 0.5),
         "start_s": 2.5,
         "first_call_s": 0.04,
         "added_pss_bytes": 48_300_000,
@@ -69,6 +71,8 @@ def comparisons(draw):
         parallel_s=draw(rounds),
         serial_again_s=draw(rounds),
         serial_default_threads_s=draw(st.just(()) | rounds),
+        loop_alone_s=draw(rounds),
+        loops_together_s=draw(rounds),
         start_s=draw(DURATION),
     )
 
@@ -86,12 +90,15 @@ def test_derived_figures_follow_from_the_stored_durations(measured):
     stored = json.loads(comparisons_to_json([measured]))["comparisons"][0]
     speedup = ratio_estimate(stored["serial_s"], stored["parallel_s"])
     noise = ratio_estimate(stored["serial_s"], stored["serial_again_s"])
+    loops = ratio_estimate(stored["loop_alone_s"], stored["loops_together_s"])
     assert stored["derived"] == {
         "speedup": speedup.value,
         "speedup_interval": [speedup.low, speedup.high] if len(measured.serial_s) >= 6 else None,
         "efficiency": speedup.value / stored["n_processes"],
         "noise_floor": noise.value,
         "noise_floor_interval": [noise.low, noise.high] if len(measured.serial_s) >= 6 else None,
+        "loop_speedup": loops.value,
+        "loop_speedup_interval": [loops.low, loops.high] if len(measured.serial_s) >= 6 else None,
     }
     assert (measured.speedup, *measured.speedup_interval) == (speedup.value, speedup.low, speedup.high)
     assert measured.noise_floor == noise
@@ -106,6 +113,7 @@ def test_figures_by_hand():
     assert measured.efficiency == 0.55
     assert measured.noise_floor.value == 1.1
     assert measured.speedup_over_default_threads.value == 1.5
+    assert measured.loop_speedup.value == 3.0
     assert (measured.serial_median_s, measured.parallel_median_s) == (2.2, 1.0)
 
 
@@ -178,9 +186,9 @@ def without(name):
         ('{"schema_version": 1}', "not an infbench result file.*comparisons"),
         ('{"schema_version": 1, "comparisons": null}', "not an infbench result file"),
         ('{"schema_version": 1, "comparisons": 3}', "not an infbench result file"),
-        ('{"schema_version": 5, "comparisons": []}', "schema_version must be 1 to 4, got 5"),
-        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 to 4, got '1'"),
-        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 to 4, got None"),
+        ('{"schema_version": 6, "comparisons": []}', "schema_version must be 1 to 5, got 6"),
+        ('{"schema_version": "1", "comparisons": []}', "schema_version must be 1 to 5, got '1'"),
+        ('{"schema_version": null, "comparisons": []}', "schema_version must be 1 to 5, got None"),
         ('{"schema_version": 1, "comparisons": [{}]}', "not a stored comparison.*model"),
         ('{"schema_version": 1, "comparisons": [null]}', "not a stored comparison"),
         ('{"schema_version": 1, "comparisons": ["text"]}', "not a stored comparison"),
@@ -220,9 +228,15 @@ def test_efficiency_of_a_row_of_history_is_by_process():
 
 def test_files_of_older_versions_are_read():
     stored = json.loads(comparisons_to_json([comparison()]))
+    stored["schema_version"] = 4
+    for name in ("loop_alone_s", "loops_together_s"):
+        del stored["comparisons"][0][name]
+    fourth = comparison(loop_alone_s=(), loops_together_s=())
+    assert comparisons_from_json(json.dumps(stored)) == [fourth]
+    assert fourth.loop_speedup is None
     stored["schema_version"] = 3
     del stored["comparisons"][0]["serial_batch_size"]  # all that was not there yet
-    third = comparison(serial_batch_size=100)
+    third = replace(fourth, serial_batch_size=100)
     assert comparisons_from_json(json.dumps(stored)) == [third]
     stored["schema_version"] = 2
     for name in ("paused_serial_s", "paused_parallel_s"):
@@ -245,5 +259,6 @@ def test_parts_of_a_comparison_are_pooled_round_by_round():
     assert whole.serial_s == (2.0, 2.2, 2.4, 9.0)
     assert whole.speedup == pytest.approx(median([2.0, 2.2, 3.0, 3.0]))
     assert whole.paused_parallel_s == (4.0, 4.4, 4.0, 4.4)
+    assert whole.loops_together_s == (0.25, 0.5, 0.5) * 2
     assert (whole.start_s, whole.machine) == (2.5, MACHINE)
     assert pooled([first]) == first

@@ -133,6 +133,20 @@ class TestTurns:
         time_in_turn([pass_], 3, lambda *rounds: done.append((*rounds, len(clock.calls))))
         assert done == [(0, 3, 1), (1, 3, 2), (2, 3, 3), (3, 3, 4)]
 
+    def test_are_followed_by_what_is_to_follow_each_round(self, clock):
+        a, b = clock.taking("a", 10_000_000), clock.taking("b", 10_000_000)
+
+        def with_another_thread():
+            b()
+            clock.others_ns += 2_000_000
+
+        def look():
+            clock.calls.append(f" {len(clock.pauses_s)} ")
+
+        time_in_turn([a, with_another_thread], 3, after_each=look)
+        # Threads are at rest by then, and every turn is warmed up.
+        assert "".join(clock.calls) == "ab" + "aabb 2 bbaa 3 aabb 4 "
+
     def test_wait_until_threads_that_others_left_running_are_at_rest(self, clock):
         left_s, seen_s = 0.0, []
 
