@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from statistics import median
 
-from infbench.results import Comparison
+from infbench.results import Comparison, loops_at_once
 from infbench.stats import Estimate
 from infbench.tables import (
     PROSE_WIDTH,
@@ -325,18 +325,13 @@ def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
     yield "repeat", str(comparison.repeat)
     yield "seed", str(comparison.random_state)
     yield "CPUs", machine.cpus
-    if loops := _least_loop_speedup(comparisons):
-        yield "CPUs at once", f"{loops[0]} plain loops gain {_value_and_interval(loops[1])}"
+    n_loops, gains = loops_at_once(comparisons)
+    if gains:
+        least = min(gains, key=lambda gain: gain.value)
+        yield "CPUs at once", f"{n_loops} plain loops gain {_value_and_interval(least)}"
     yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", machine.libraries
-
-
-def _least_loop_speedup(comparisons: Sequence[Comparison]) -> tuple[int, Estimate] | None:
-    """Return the most plain loops that were timed at once, and the least that they gained; None where none were."""
-    n_loops = max(one.n_processes for one in comparisons)
-    gains = [one.loop_speedup for one in comparisons if one.n_processes == n_loops > 1 and one.loop_speedup is not None]
-    return (n_loops, min(gains, key=lambda gain: gain.value)) if gains else None
 
 
 def _of_each(comparisons: Sequence[Comparison], name: str) -> str:

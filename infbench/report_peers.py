@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from statistics import geometric_mean, median
 
-from infbench.results import Comparison, Peer
+from infbench.results import Comparison, Peer, loops_at_once
 from infbench.stats import Estimate
 from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_ratio, markdown_table, text_table
 
@@ -82,9 +82,8 @@ def _conditions(comparisons: Sequence[Comparison]) -> str:
 
 def _told_of_loops(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """Say what plain loops have gained, which is what the CPUs were good for, and how that changed meanwhile."""
-    n_loops = max(comparison.n_processes for comparison in comparisons)
-    gains = [c.loop_speedup.value for c in comparisons if c.n_processes == n_loops > 1 and c.loop_speedup is not None]
-    if gains:
+    n_loops, estimates = loops_at_once(comparisons)
+    if gains := [estimate.value for estimate in estimates]:
         yield (
             f"{n_loops} plain loops at once gained {median(gains):.2f} on these CPUs, in the median of {len(gains)} "
             f"comparisons, and {min(gains):.2f} to {max(gains):.2f} in single ones."

@@ -196,6 +196,25 @@ def _interval(estimate: Estimate) -> list[float | None] | None:
     return list(estimate.bounds) if estimate.is_bounded else None
 
 
+def loops_at_once(comparisons: Sequence[Comparison]) -> tuple[int, list[Estimate]]:
+    """Return the most plain loops that computed at once, and what they gained in each comparison that timed so many.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        At least one.
+
+    Returns
+    -------
+    n_loops : int
+    gains : list of Estimate
+        None of a single loop, as that is none at once.
+    """
+    n_loops = max(one.n_processes for one in comparisons)
+    gains = (one.loop_speedup for one in comparisons if one.n_processes == n_loops > 1)
+    return n_loops, [gain for gain in gains if gain is not None]
+
+
 def pooled(parts: Sequence[Comparison]) -> Comparison:
     """Put the rounds of one comparison, measured in several parts, together.
 
