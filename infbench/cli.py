@@ -45,6 +45,10 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_MISMATCH, EXIT_INTERRUPTED = 1,
 _QUICK = {"n_samples": [1_000], "repeat": 9}
 _USUAL = {"n_samples": [100_000], "repeat": 11}
 
+_QUICK_S, _USUAL_S = 1.0, 5.0
+"""Seconds that the rounds take at least, unless their number is given. A virtual machine may be slow, or fast, for
+seconds, and all rounds of a short call would pass within one of these."""
+
 _BAR_AFTER_S = 1.0
 
 
@@ -106,7 +110,7 @@ def cli() -> None:
 @_number_option("--n-features", help="Columns. [default: those of the data set, 20 synthetic ones]")
 @_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
 @_number_option("--batch-size", help="Rows of a batch. [default: all rows, or an even share for each process]")
-@_number_option("--repeat", help="Rounds of alternating runs. [default: 11]")
+@_number_option("--repeat", help="Rounds of alternating runs. [default: 11, or as many as take 5 s]")
 @_number_option("--seed", default="0", show_default=True, help="Seed of the data and the model.")
 @click.option("--output", type=click.Path(), help="Write the report there as well.")
 @click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
@@ -134,15 +138,18 @@ def compare(
         defaults = _QUICK if quick else _USUAL
         # Not `is None`: that may have been asked for.
         workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
+        least_s = 0.0
+        if given("repeat") is ParameterSource.DEFAULT:
+            least_s = _QUICK_S if quick else _USUAL_S
         for file, name in (("model_file", "model"), ("data_file", "data")):
             if workload[file] is not None and given(name) is not ParameterSource.DEFAULT:
                 raise InvalidParameterError(f"either --{name} or --{name}-file may be given, got both")
-        if workload["data_file"] is not None and given("n_samples") is ParameterSource.DEFAULT:
+        if workload["data_file"] is not None and given("n_samples") is ParameterSource.DEFAULT and not quick:
             workload["n_samples"] = [None]  # those of the file
         names = _names(runners)
         finished: list[Comparison] = []
         try:
-            for comparison in _measure(names, **workload):
+            for comparison in _measure(names, least_s=least_s, **workload):
                 finished.append(comparison)  # noqa: PERF402  # what is finished must be there after an interruption
         except (KeyboardInterrupt, RunnerError):
             if finished:
@@ -257,7 +264,7 @@ def gate(
         _check_models(models)
         how = {"runner": runner, "n_processes": n_processes, "turns": turns}
         with _progress(f"measure against {base}", turns) as show:
-            progress = partial(_show_rounds, show, f"measure against {base}", 0)
+            progress = _showing(show, f"measure against {base}", 0, turns)
             rows = run_gate(base, models=models, progress=progress, **how)
         report = gate_markdown(rows, base)
         _deliver(report, (markdown_file, lambda: report))
@@ -325,6 +332,7 @@ def _measure(
     batch_size: Any,
     repeat: Any,
     seed: Any,
+    least_s: float,
 ) -> Iterator[Comparison]:
     """Measure one runner after the other, with each number of rows.
 
@@ -379,7 +387,8 @@ def _measure(
                     model=model_file or model,
                     data=data_file or data,
                     random_state=seed,
-                    progress=partial(_show_rounds, show, f"measure {name}{rows}", position * repeat),
+                    progress=_showing(show, f"measure {name}{rows}", position * repeat, repeat),
+                    least_s=least_s,
                     **how,
                 )
             except InfbenchError:
@@ -389,8 +398,9 @@ def _measure(
             yield comparison
 
 
-def _show_rounds(show: Show, what: str, finished_before: int, finished: int, _total: int) -> None:
-    show(what, finished_before + finished)
+def _showing(show: Show, what: str, finished_before: int, wanted: int) -> Callable[[int, int], None]:
+    """Return what shows finished rounds, as a share of those that were wanted: there may be more of them."""
+    return lambda finished, total: show(what, finished_before + wanted * finished // total)
 
 
 def _deliver_comparisons(comparisons: list[Comparison], files: dict[str, str | None]) -> None:

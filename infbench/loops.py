@@ -25,9 +25,10 @@ _LOOK_S = 0.004
 
 
 class PlainLoops:
-    """Threads that do nothing but compute, each on a CPU of its own where there are as many.
+    """Threads that do nothing but compute, one on each CPU that this process may use, or more.
 
-    To be used in a ``with`` statement, which ends them.
+    To be used in a ``with`` statement, which ends them. Where they are fewer than the CPUs, they are not timed: the
+    system chooses which CPUs a runner has then, and these may share a core or not.
 
     Parameters
     ----------
@@ -38,14 +39,14 @@ class PlainLoops:
     ----------
     alone_s, together_s : list of float
         Seconds for a block: of a loop that computes alone, and of all of them at once, where it is the time of a block
-        divided by `n_loops`, if none slows another down. An element for each call of `time`.
+        divided by `n_loops`, if none slows another down. An element for each call of `time` that timed them.
 
     Examples
     --------
-    >>> with PlainLoops(2) as loops:
+    >>> with PlainLoops(64) as loops:
     ...     loops.time()
-    >>> loops.alone_s[0] > 0, loops.together_s[0] > 0
-    (True, True)
+    >>> len(loops.alone_s) == len(loops.together_s)
+    True
     """
 
     def __init__(self, n_loops: int) -> None:
@@ -55,10 +56,11 @@ class PlainLoops:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        cpus = sorted(os.sched_getaffinity(0)) if _HAS_AFFINITY else [-1]
+        cpus = sorted(os.sched_getaffinity(0)) if _HAS_AFFINITY else list(range(os.cpu_count() or 1))
+        n_threads = self._n_loops if self._n_loops >= len(cpus) else 0
         self._threads = [
             self._open.enter_context(ThreadPoolExecutor(1, "infbench-loop", _stay_on, (cpu,)))
-            for cpu in islice(cycle(cpus), self._n_loops)
+            for cpu in islice(cycle(cpus), n_threads)
         ]
         return self
 
@@ -69,6 +71,8 @@ class PlainLoops:
 
     def time(self) -> None:
         """Time a loop alone, another one with each call, and then all of them at once."""
+        if not self._threads:
+            return
         alone = self._threads[len(self.alone_s) % self._n_loops]
         self.alone_s.append(_begin(alone).result())
         at_once = [_begin(thread) for thread in self._threads]

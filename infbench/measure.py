@@ -83,10 +83,12 @@ def compare(
     ------
     InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
         Before any process starts.
+    MissingDependencyError
+        Where the runner needs what is not installed; before any process starts.
     AnswerMismatchError
         Where the runner's answer is not the serial one; nothing has been timed then.
     RunnerError
-        Where the runner fails.
+        Where the runner fails. What the estimator raises comes through as it is.
 
     Examples
     --------

@@ -16,6 +16,7 @@ from infbench.tables import (
     format_bytes,
     format_duration,
     format_interval,
+    format_ratio,
     markdown_list,
     markdown_table,
     text_list,
@@ -24,10 +25,7 @@ from infbench.tables import (
 
 
 def verdict(comparison: Comparison) -> str:
-    """Say in a sentence whether the runner pays.
-
-    A speedup counts only where its whole interval lies outside the interval of the noise floor, and where the runner is
-    also faster than a single process with the threads that the libraries take by themselves.
+    """Say in a sentence whether the runner pays, as `Comparison.pays` has it.
 
     Parameters
     ----------
@@ -38,15 +36,6 @@ def verdict(comparison: Comparison) -> str:
     str
     """
     return " ".join(_claim_and_evidence(comparison))
-
-
-def pays(comparison: Comparison) -> bool | None:
-    """Tell whether the runner pays, as `verdict` says it; None where that is inconclusive."""
-    noise, over_default = comparison.noise_floor, comparison.speedup_over_default_threads
-    judged = [comparison.speedup_estimate] if over_default is None else [comparison.speedup_estimate, over_default]
-    if all(one.low > max(noise.high, 1) for one in judged):
-        return True
-    return False if any(one.high < min(noise.low, 1) for one in judged) else None
 
 
 _ANSWERS = {True: "It pays", False: "It does not pay", None: "Inconclusive"}
@@ -60,13 +49,14 @@ def subject(comparison: Comparison) -> str:
 
 def _claim_and_evidence(comparison: Comparison) -> list[str]:
     speedup, noise = comparison.speedup_estimate, comparison.noise_floor
+    times = format_ratio(speedup.value)
     over_default = comparison.speedup_over_default_threads
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
     n_batches = -(-comparison.n_samples // comparison.batch_size)
-    few = n_batches < comparison.n_processes and comparison.runner not in _SHARE_OUT_NO_BATCHES
+    few = n_batches < comparison.n_processes and comparison.batch_size > 1
     batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
     told = [
-        f"{_ANSWERS[pays(comparison)]}: {subject(comparison)} is {speedup.value:.2f} times as fast as a single process",
+        f"{_ANSWERS[comparison.pays]}: {subject(comparison)} is {times} times as fast as a single process",
         f"({intervals}), efficiency {comparison.efficiency:.0%}.",
     ]
     if over_default is not None:
@@ -76,7 +66,7 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
     if loops is not None and loops.high < _WHOLE * comparison.n_processes:
         gain = f"gain no more than {_value_and_interval(loops)}"
         told.append(f"On these CPUs, {comparison.n_processes} plain loops at once {gain}.")
-    if few:
+    if few and comparison.runner not in _SHARE_OUT_NO_BATCHES:
         told.append(f"Only {batches} to share out: take a smaller batch_size.")
     return told
 
@@ -88,7 +78,7 @@ _WHOLE = 0.9
 
 
 def _value_and_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} ({format_interval(estimate)})"
+    return f"{format_ratio(estimate.value)} ({format_interval(estimate)})"
 
 
 def comparison_text(comparisons: Sequence[Comparison]) -> str:
@@ -97,7 +87,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
     Parameters
     ----------
     comparisons : sequence of Comparison
-        At least one; all of the same estimator, rows and batches, each of another runner.
+        At least one; all of the same estimator and rows, each of another runner.
 
     Returns
     -------
@@ -184,7 +174,7 @@ def _time_cells(comparison: Comparison) -> tuple[str, ...]:
         str(comparison.n_processes),
         format_duration(comparison.serial_median_s),
         format_duration(comparison.parallel_median_s),
-        f"{comparison.speedup:.2f}",
+        format_ratio(comparison.speedup),
         format_interval(comparison.speedup_estimate),
         f"{comparison.efficiency:.0%}",
         format_interval(comparison.noise_floor),
@@ -215,7 +205,7 @@ def pause_cells(comparison: Comparison) -> tuple[str, ...]:
     return (
         format_duration(median(comparison.paused_serial_s)),
         format_duration(median(comparison.paused_parallel_s)),
-        f"{speedup.value:.2f}",
+        format_ratio(speedup.value),
         format_interval(speedup),
     )
 
@@ -239,7 +229,7 @@ def _other_cells(comparison: Comparison) -> tuple[str, ...]:
         format_duration(comparison.first_call_s),
         format_bytes(comparison.added_pss_bytes),
         format_duration(_default_threads_s(comparison)),
-        "-" if over_default is None else f"{over_default.value:.2f}",
+        "-" if over_default is None else format_ratio(over_default.value),
         "-" if over_default is None else format_interval(over_default),
     )
 
@@ -276,6 +266,7 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "serial_s": comparison.serial_median_s,
         "parallel_s": comparison.parallel_median_s,
         "rows_per_s": _rows_per_s(comparison),
+        "pays": comparison.pays,
         "speedup": comparison.speedup,
         **_bounds("speedup", comparison.speedup_estimate),
         "efficiency": comparison.efficiency,
@@ -290,6 +281,7 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "added_pss_bytes": comparison.added_pss_bytes,
         "serial_default_threads_s": _default_threads_s(comparison),
         "speedup_over_default_threads": None if over_default is None else over_default.value,
+        **_bounds("speedup_over_default_threads", over_default),
         "n_cpus_usable": comparison.machine.n_cpus_usable,
         "load_1min": comparison.machine.load_1min,
         "python": comparison.machine.python,
@@ -322,7 +314,8 @@ def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
     yield "n_processes", _of_each(comparisons, "n_processes")
     at_once = any(one.batch_size != one.serial_batch_size == one.n_samples for one in comparisons)
     yield "batch_size", _of_each(comparisons, "batch_size") + "; single: all rows at once" * at_once
-    yield "repeat", str(comparison.repeat)
+    n_rounds = [one.repeat for one in comparisons]
+    yield "repeat", str(max(n_rounds)) if min(n_rounds) == max(n_rounds) else f"{min(n_rounds)} to {max(n_rounds)}"
     yield "seed", str(comparison.random_state)
     yield "CPUs", machine.cpus
     n_loops, gains = loops_at_once(comparisons)

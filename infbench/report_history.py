@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
 from infbench.results import HistoryRow
 from infbench.tables import PROSE_WIDTH, format_duration, format_interval, text_table
 
+_LIBRARIES = ("scikit-learn", "numpy", "joblib")
 _COLUMNS = (
-    "scikit-learn",
-    "numpy",
-    "joblib",
+    *_LIBRARIES,
     "serial",
     "parallel",
     "speedup",
@@ -42,7 +42,8 @@ def history_text(rows: Sequence[HistoryRow]) -> str:
             f"{one.model}, {one.runner} with n_processes={one.n_processes}, "
             f"{one.n_samples:,} rows in batches of {one.batch_size:,}, on {one.machine}"
         )
-        blocks.append(f"{title}\n{text_table(_COLUMNS, [_cells(row) for row in members])}")
+        commits = textwrap.fill(_commits(members), PROSE_WIDTH)
+        blocks.append(f"{title}\n{commits}\n{text_table(_COLUMNS, [_cells(row) for row in members])}")
     blocks.append(
         textwrap.fill(
             "speedup: serial time / parallel time, median of the paired ratios with its 99 % interval. serial, "
@@ -59,11 +60,20 @@ def _table(row: HistoryRow) -> tuple[object, ...]:
     return row.machine, row.model, row.runner, row.n_samples, row.batch_size, row.n_processes
 
 
+def _commits(rows: Sequence[HistoryRow]) -> str:
+    """Say which commit of infbench was measured: a release set that failed has its row from an earlier one."""
+    ((usual, _),) = Counter(row.commit for row in rows).most_common(1)
+    others = [
+        f"{row.commit[:8]} with {', '.join(f'{name} {version}' for name, version in row.versions.items())}"
+        for row in rows
+        if row.commit != usual
+    ]
+    return "; ".join([f"infbench of commit {usual[:8]}", *others])
+
+
 def _cells(row: HistoryRow) -> tuple[str, ...]:
     return (
-        row.versions.get("scikit-learn", "-"),
-        row.versions.get("numpy", "-"),
-        row.versions.get("joblib", "-"),
+        *(row.versions.get(library, "-") for library in _LIBRARIES),
         format_duration(row.serial_s),
         format_duration(row.parallel_s),
         f"{row.speedup.value:.2f}",

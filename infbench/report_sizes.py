@@ -6,12 +6,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from infbench.report import PAUSE_COLUMNS, PAUSE_NOTE, conditions, pause_cells, pays, subject
+from infbench.report import PAUSE_COLUMNS, PAUSE_NOTE, conditions, pause_cells, subject
 from infbench.results import Comparison
 from infbench.tables import (
     PROSE_WIDTH,
     format_duration,
     format_interval,
+    format_ratio,
     markdown_list,
     markdown_table,
     text_list,
@@ -34,7 +35,7 @@ def pays_from(comparisons: Sequence[Comparison]) -> int | None:
     """
     fewest = None
     for comparison in sorted(comparisons, key=_n_samples, reverse=True):
-        if not pays(comparison):
+        if not comparison.pays:
             break
         fewest = comparison.n_samples
     return fewest
@@ -85,7 +86,7 @@ def _sizes_report(
 def _claim(comparisons: Sequence[Comparison]) -> str:
     """Say from how many rows on a runner pays; the comparisons are by rows."""
     who = subject(comparisons[0])
-    answers = [(one.n_samples, pays(one)) for one in comparisons]
+    answers = [(one.n_samples, one.pays) for one in comparisons]
     by_answer = {
         wanted: ", ".join(f"{n_samples:,}" for n_samples, answer in answers if answer is wanted)
         for wanted in (True, False, None)
@@ -126,9 +127,9 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
         f"{comparison.batch_size:,}",
         format_duration(comparison.serial_median_s),
         format_duration(comparison.parallel_median_s),
-        f"{comparison.speedup:.2f}",
+        format_ratio(comparison.speedup),
         format_interval(comparison.speedup_estimate),
         format_interval(comparison.noise_floor),
         "-" if over_default is None else format_interval(over_default),
-        {True: "yes", False: "no", None: "inconclusive"}[pays(comparison)],
+        {True: "yes", False: "no", None: "inconclusive"}[comparison.pays],
     )

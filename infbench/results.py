@@ -55,7 +55,8 @@ class Comparison:
         Seconds for a single pass after a pause of 50 ms, by round; empty where a pass takes too long to notice.
     loop_alone_s, loops_together_s : tuple of float
         Seconds for a block of a plain loop that computes alone, and for a block where `n_processes` of them compute at
-        once, by round, see `infbench.loops.PlainLoops`; empty in results of schema versions before 5.
+        once, by round, see `infbench.loops.PlainLoops`. Empty where the machine has more CPUs, and in results of schema
+        versions before 5.
     start_s : float
         Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
     first_call_s : float
@@ -137,13 +138,27 @@ class Comparison:
 
     @cached_property
     def loop_speedup(self) -> Estimate | None:
-        """What `n_processes` plain loops get done at once, and one alone gets done once; None where nobody looked.
+        """Time of a plain loop alone / time per block of `n_processes` at once; None where that was not measured.
 
-        About the most that a runner can gain on these CPUs; two of them have more cache than one, and so may gain more.
+        About the most that a runner can gain on these CPUs. A runner whose data are large may gain more, as several
+        CPUs have more cache than one.
         """
         if not self.loop_alone_s:
             return None
         return ratio_estimate(self.loop_alone_s, self.loops_together_s)
+
+    @property
+    def pays(self) -> bool | None:
+        """Whether the runner pays; None where that is inconclusive.
+
+        It does where the whole interval of its speedup lies above that of the noise floor and above 1, and that of the
+        speedup over default threads too. It does not where either lies below both.
+        """
+        noise, over_default = self.noise_floor, self.speedup_over_default_threads
+        judged = [self.speedup_estimate] if over_default is None else [self.speedup_estimate, over_default]
+        if all(one.low > max(noise.high, 1) for one in judged):
+            return True
+        return False if any(one.high < min(noise.low, 1) for one in judged) else None
 
     @property
     def serial_median_s(self) -> float:
@@ -157,17 +172,16 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form: what was measured and, for readers who do not compute, what follows from it."""
-        loops = self.loop_speedup
         return {
             **asdict(self),
             "derived": {
-                "speedup": self.speedup,
-                "speedup_interval": _interval(self.speedup_estimate),
+                "pays": self.pays,
+                **_told("speedup", self.speedup_estimate),
                 "efficiency": self.efficiency,
-                "noise_floor": self.noise_floor.value,
-                "noise_floor_interval": _interval(self.noise_floor),
-                "loop_speedup": None if loops is None else loops.value,
-                "loop_speedup_interval": None if loops is None else _interval(loops),
+                **_told("noise_floor", self.noise_floor),
+                **_told("speedup_over_default_threads", self.speedup_over_default_threads),
+                **_told("speedup_after_pause", self.speedup_after_pause),
+                **_told("loop_speedup", self.loop_speedup),
             },
         }
 
@@ -192,8 +206,11 @@ class Comparison:
         return cls(**values)
 
 
-def _interval(estimate: Estimate) -> list[float | None] | None:
-    return list(estimate.bounds) if estimate.is_bounded else None
+def _told(name: str, estimate: Estimate | None) -> dict[str, Any]:
+    """Return a figure and its interval as JSON has them: null is what was not measured, or is not bounded."""
+    if estimate is None:
+        return {name: None, f"{name}_interval": None}
+    return {name: estimate.value, f"{name}_interval": list(estimate.bounds) if estimate.is_bounded else None}
 
 
 def loops_at_once(comparisons: Sequence[Comparison]) -> tuple[int, list[Estimate]]:

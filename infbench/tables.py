@@ -33,7 +33,7 @@ def format_interval(estimate: Estimate) -> str:
     """Return the bounds of an interval: ``"1.83 to 1.90"``; too few values bound nothing, which is ``"unknown"``."""
     if not estimate.is_bounded:
         return "unknown"
-    return f"{estimate.low:.2f} to {estimate.high:.2f}"
+    return f"{format_ratio(estimate.low)} to {format_ratio(estimate.high)}"
 
 
 def format_ratio(value: float) -> str:

@@ -76,9 +76,7 @@ def time_in_turn(
                     _wait_for_threads()
                 if estimates_s[which] < NOTICES_S:
                     _seconds_per_call(call, n_calls)
-            others_s = _cpu_seconds_of_others()
-            seconds = _seconds_per_call(call, n_calls)
-            others_computed = _cpu_seconds_of_others() - others_s > _MUCH * n_calls * seconds
+            seconds, others_computed = _time(call, n_calls)
             durations_s[which].append(seconds)
             last = which
         if after_each is not None:
@@ -92,7 +90,7 @@ def time_in_turn(
 
 
 def time_after_pauses(
-    passes: Sequence[Callable[[], Any]], repeat: int, pause_s: float = _PAUSE_S
+    passes: Sequence[Callable[[], Any]], repeat: int, pause_s: float = _PAUSE_S, *, at_rest: bool = True
 ) -> list[tuple[float, ...]]:
     """Time single calls of several callables in turn, each after a pause in which the machine may fall asleep.
 
@@ -104,6 +102,9 @@ def time_after_pauses(
         Rounds.
     pause_s : float, default=0.05
         Seconds of a pause.
+    at_rest : bool, default=True
+        Whether a pause begins only when the other threads of this process are at rest, as in `time_in_turn`. Those of a
+        program that serves others never are.
 
     Returns
     -------
@@ -111,11 +112,22 @@ def time_after_pauses(
         For each callable its seconds, by round.
     """
     durations_s: list[list[float]] = [[] for _ in passes]
+    others_computed = True  # for all that is known
     for _ in range(repeat):
         for call, values in zip(passes, durations_s, strict=True):
+            if at_rest and others_computed:
+                _wait_for_threads()
             time.sleep(pause_s)
-            values.append(_seconds_per_call(call, 1))
+            seconds, others_computed = _time(call, 1)
+            values.append(seconds)
     return [tuple(values) for values in durations_s]
+
+
+def _time(call: Callable[[], Any], n_calls: int) -> tuple[float, bool]:
+    """Return seconds per call, and whether other threads of this process have computed meanwhile."""
+    others_s = _cpu_seconds_of_others()
+    seconds = _seconds_per_call(call, n_calls)
+    return seconds, _cpu_seconds_of_others() - others_s > _MUCH * n_calls * seconds
 
 
 def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:

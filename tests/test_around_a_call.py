@@ -35,6 +35,7 @@ from infbench.runners.caller_memory import CallerMemory, OwnMemory
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.launcher import launcher
 from infbench.runners.rows import brought_together
+from infbench.runners.signals import ctrl_c_waits
 
 ROOT = Path(__file__).parents[1]
 ROWS = np.arange(1_000.0).reshape(500, 2)
@@ -97,7 +98,8 @@ class TestSignals:
             assert bystander.poll() is None
             bystander.communicate(b"\n")
 
-    def test_a_handler_may_close_the_runner_and_end_the_program(self, alarm):
+    @pytest.mark.parametrize("name", ["process", "pool", "pool_per_task", "futures", "threads"])
+    def test_a_handler_may_close_the_runner_and_raise_what_it_likes(self, alarm, name):
         def close():
             runner.close()
 
@@ -105,13 +107,25 @@ class TestSignals:
             close()
             raise SystemExit(7)
 
-        for act, expected in ((end, SystemExit), (close, RunnerError)):
+        def give_up():
+            close()
+            raise TimeoutError("after 7 s")
+
+        for act, expected in ((end, SystemExit), (give_up, TimeoutError), (close, RunnerError)):
             with (  # noqa: PT012  # it may come at once
-                infbench.ProcessRunner(Slow(0.01), n_processes=2) as runner,
-                pytest.raises(expected, match=r"7|closed during the call"),
+                make_runner(name, Slow(0.01), n_processes=2) as runner,
+                pytest.raises(expected, match=r"7|closed during the call") as raised,
             ):
+                runner.predict(ROWS, batch_size=250)  # workers are up
                 alarm(0.05, act)
                 runner.predict(ROWS, batch_size=5)
+            assert raised.type is expected
+
+    def test_ctrl_c_while_something_starts_is_told_whatever_else_is(self):
+        with pytest.raises(KeyboardInterrupt) as raised, ctrl_c_waits():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            raise LookupError("it does not start")
+        assert isinstance(raised.value.__context__, LookupError)
 
     @pytest.mark.parametrize("name", ["serial", "process", "threads"])
     def test_a_handler_that_uses_the_runner_is_told(self, alarm, name):
@@ -316,6 +330,29 @@ class TestForks:
             finally:
                 os.kill(fork, signal.SIGKILL)
 
+    @pytest.mark.parametrize("what", ["start", "close"])
+    def test_one_does_not_wait_for_a_thread_that_was_about_to_start_a_runner(self, what):
+        runner = infbench.ProcessRunner(Rows(), n_processes=1)
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            with runner._turn:
+                held.set()
+                done.wait()
+
+        other = threading.Thread(target=hold)
+        other.start()
+        held.wait()
+        fork = os.fork()
+        if fork == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            getattr(runner, what)()
+            os._exit(0)
+        done.set()
+        other.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
+
     def test_one_cannot_start_what_its_parent_started(self):
         with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
             fork = os.fork()
@@ -413,6 +450,21 @@ class TestSettings:
             for over in ("ignore", "raise", "ignore"):
                 with np.errstate(over=over):
                     check_answer(runner, "predict", ROWS, 50)
+
+    @pytest.mark.parametrize("name", ["process", "threads"])
+    @pytest.mark.parametrize("over", ["call", "log"])
+    def test_whom_numpy_tells_of_errors_is_for_the_calling_thread_alone(self, name, over):
+        told = []
+
+        class Listener:
+            def __call__(self, *kind_and_flag):
+                told.append(kind_and_flag)
+
+            write = __call__
+
+        with make_runner(name, Overflows(), n_processes=2) as runner, np.errstate(over=over, call=Listener()):
+            check_answer(runner, "predict", ROWS, 50)
+        assert told
 
     def test_of_a_new_worker_are_those_of_the_one_that_died(self):
         with infbench.ProcessRunner(StandardScaler().fit(WIDE), n_processes=2) as runner:

@@ -35,23 +35,11 @@ from infbench.results import comparisons_from_json
 
 ROOT = Path(__file__).parents[1]
 
-SMALL = [
-    "compare",
-    "--model",
-    "logistic_regression",
-    "--n-samples",
-    "400",
-    "--batch-size",
-    "50",
-    "--n-processes",
-    "2",
-    "--repeat",
-    "3",
-]
+SIZES = ["--n-samples", "400", "--batch-size", "50", "--n-processes", "2", "--repeat", "3"]
 
 
 def environ(*folders):
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*folders, ROOT])), "TERM": "xterm"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*folders, ROOT, ROOT / "tests"])), "TERM": "xterm"}
 
 
 def infbench(*args, cwd):
@@ -60,14 +48,20 @@ def infbench(*args, cwd):
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory):
-    """Return what compares long enough to be seen, and to be stopped, with a model that needs no library but numpy."""
+def small(tmp_path_factory):
+    """Return what compares little, with a model that needs no library but numpy: programs start sooner so."""
     file = tmp_path_factory.mktemp("models") / "fitted.joblib"
     joblib.dump(Fitted(), file)
+    return ["compare", "--model-file", str(file), *SIZES]
+
+
+@pytest.fixture(scope="module")
+def long(small):
+    """Return what compares long enough to be seen, and to be stopped."""
     # Each turn of a round lasts 10 ms at least, and a round has three at least and, on top of them, two pauses of 50
     # ms. So this takes longer than the second after which the bar appears, on the fastest machine too.
     sizes = ["--n-samples", "200", "--batch-size", "100", "--n-processes", "2", "--repeat", "12"]
-    return ["compare", "--model-file", str(file), *sizes]
+    return [*small, *sizes]
 
 
 def content(folder):
@@ -83,7 +77,8 @@ def written(tmp_path_factory):
     (folder / "old.txt").chmod(0o640)
     files = ["--output", "old.txt", "--json", "new.json", "--csv", "new.csv", "--markdown", "new.md"]
     runners = ["--runner", "process", "--runner", "threads,process"]
-    return folder, infbench(*SMALL, *runners, "--seed", 5, *files, cwd=folder)
+    model = ["--model", "logistic_regression", "--seed", 5]
+    return folder, infbench("compare", *model, *SIZES, *runners, *files, cwd=folder)
 
 
 def test_a_comparison_is_printed_and_nothing_else(written):
@@ -273,6 +268,16 @@ def test_a_model_and_rows_of_ones_own_are_measured(tmp_path):
         assert {one.model for one in comparisons} == {given[1]}
 
 
+def test_a_quick_answer_takes_few_rows_and_more_rounds_of_short_calls(tmp_path, small):
+    np.save(tmp_path / "rows.npy", np.arange(6_000.0).reshape(3_000, 2))
+    files = [*small[:3], "--data-file", "rows.npy", "--json", "all.json"]
+    run = infbench(*files, "--runner", "native", "--n-processes", 2, "--quick", cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    (comparison,) = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert comparison.n_samples == 1_000
+    assert comparison.repeat > 9
+
+
 def test_a_pipeline_is_measured_on_a_data_frame(tmp_path):
     frame = pd.DataFrame({"size": np.arange(40.0), "city": ["Bern", "Oslo"] * 20})
     encode = ColumnTransformer([("city", OneHotEncoder(), ["city"])], remainder="passthrough")
@@ -379,28 +384,28 @@ class Fails(SerialRunner):
 """
 
 
-def test_a_runner_that_the_system_fails_loses_no_finished_result(tmp_path):
+def test_a_runner_that_the_system_fails_loses_no_finished_result(tmp_path, small):
     (tmp_path / "sitecustomize.py").write_text(FAILS)
-    command = [sys.executable, "-m", "infbench", *SMALL, "--n-processes", "1", "--runner", "native,fails,threads"]
+    command = [sys.executable, "-m", "infbench", *small, "--n-processes", "1", "--runner", "native,fails,threads"]
     run = subprocess.run(
         [*command, "--json", "all.json"], cwd=tmp_path, env=environ(tmp_path), capture_output=True, text=True
     )
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
         "Only 1 of 3 measurements were finished.",
-        "Error: fails with logistic_regression: OSError: [Errno 12] no process for you",
+        f"Error: fails with {small[2]}: OSError: [Errno 12] no process for you",
     ]
     (native,) = comparisons_from_json((tmp_path / "all.json").read_text())
     assert run.stdout == comparison_text([native])
 
 
-def test_special_files_are_written_to_and_not_replaced(tmp_path):
+def test_special_files_are_written_to_and_not_replaced(tmp_path, small):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "real.txt").touch()
     (tmp_path / "link.txt").symlink_to("real.txt")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
         files = ["--output", tmp_path / "pipe", "--markdown", tmp_path / "link.txt"]
-        run = infbench(*SMALL, "--runner", "native", *files, cwd=tmp_path)
+        run = infbench(*small, "--runner", "native", *files, cwd=tmp_path)
         # Nothing is read before somebody opens the other side, so a program that fails to must not hang the test.
         if run.returncode != 0:
             reader.kill()
@@ -411,10 +416,10 @@ def test_special_files_are_written_to_and_not_replaced(tmp_path):
     assert (tmp_path / "real.txt").read_text().startswith("- ")
 
 
-def test_a_full_disk_does_not_take_the_answer_along(tmp_path):
+def test_a_full_disk_does_not_take_the_answer_along(tmp_path, small):
     if not Path("/dev/full").exists():
         pytest.skip("the system has no /dev/full")
-    run = infbench(*SMALL, "--runner", "native", "--output", "/dev/full", "--csv", "new.csv", cwd=tmp_path)
+    run = infbench(*small, "--runner", "native", "--output", "/dev/full", "--csv", "new.csv", cwd=tmp_path)
     assert run.returncode == 1
     assert run.stderr == "Error: cannot write /dev/full: No space left on device\n"
     assert re.search(r"^native ", run.stdout, re.MULTILINE)
@@ -506,10 +511,10 @@ def test_a_runner_that_fails_leaves_the_results_of_those_before_it(tmp_path):
     assert native.runner == "native"
 
 
-def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path):
+def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path, small):
     if not Path("/dev/full").exists():
         pytest.skip("the system has no /dev/full")
-    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "native", "--csv", "new.csv"]
+    command = [sys.executable, "-m", "infbench", *small, "--runner", "native", "--csv", "new.csv"]
     with open("/dev/full", "w", encoding="utf-8") as full:
         run = subprocess.run(command, cwd=tmp_path, env=environ(), stdout=full, stderr=subprocess.PIPE, text=True)
     assert run.returncode != 0
@@ -517,9 +522,9 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path):
     assert (tmp_path / "new.csv").read_text().startswith("model,")
 
 
-def test_a_file_that_is_open_already_goes_on(tmp_path):
+def test_a_file_that_is_open_already_goes_on(tmp_path, small):
     """As that of a redirected stdout, which is a regular file and must not be replaced."""
-    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "native", "--csv", "/dev/stdout"]
+    command = [sys.executable, "-m", "infbench", *small, "--runner", "native", "--csv", "/dev/stdout"]
     (tmp_path / "all.txt").write_text("before\n")
     with open(tmp_path / "all.txt", "a", encoding="utf-8") as file:
         run = subprocess.run(command, cwd=tmp_path, env=environ(), stdout=file, stderr=subprocess.PIPE, text=True)
@@ -529,8 +534,8 @@ def test_a_file_that_is_open_already_goes_on(tmp_path):
     assert any(line.startswith("n_samples:") for line in report)
 
 
-def test_a_closed_stdout_breaks_no_worker(tmp_path):
-    command = [sys.executable, "-m", "infbench", *SMALL, "--runner", "process", "--csv", "new.csv"]
+def test_a_closed_stdout_breaks_no_worker(tmp_path, small):
+    command = [sys.executable, "-m", "infbench", *small, "--runner", "process", "--csv", "new.csv"]
     closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
     run = subprocess.run(closed, cwd=tmp_path, env=environ(), stderr=subprocess.PIPE, text=True)
     assert "Traceback" not in run.stderr
@@ -543,7 +548,7 @@ def on_a_terminal(*args, cwd):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "infbench", *args]
     with subprocess.Popen(
-        command, cwd=cwd, env=environ(ROOT / "tests"), stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
+        command, cwd=cwd, env=environ(), stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
     ) as process:
         os.close(theirs)
         try:
@@ -660,7 +665,8 @@ def test_history_prints_the_newest_release_last_and_process_only(asv_results):
     run = infbench("history", "--results", asv_results, "--machine", "two", cwd=asv_results)
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
-    title, _, rule, older, newer, *_ = run.stdout.splitlines()
+    title, commit, _, rule, older, newer, *_ = run.stdout.splitlines()
+    assert commit == "infbench of commit 00000000"
     assert title == "random_forest, process with n_processes=2, 10,000 rows in batches of 1,000, on two"
     assert set(rule) == {"-"}
     expected = ["1.26.4", "1.2.0", "200 ms", "100 ms", "2.00", "unknown", "100%", "unknown"]

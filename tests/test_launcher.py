@@ -83,13 +83,13 @@ def test_an_estimator_that_is_not_scikit_learn_s_does_not_load_it(tmp_path):
         from estimators import TellsSklearn
 
         if __name__ == "__main__":
-            for name in ("serial", "process", "threads"):
+            for name in ("serial", "process", "threads", "auto"):
                 with infbench.make_runner(name, TellsSklearn(), n_processes=1 if name == "serial" else 2) as runner:
                     runner.takes_over = False
                     print(name, *runner.predict(np.zeros((4, 2)), batch_size=2))
             print("sklearn" in sys.modules)
     """
-    told = [f"{name} False False False False" for name in ("serial", "process", "threads")]
+    told = [f"{name} False False False False" for name in ("serial", "process", "threads", "auto")]
     assert run_program(tmp_path, program).splitlines() == [*told, "False"]
 
 

@@ -26,7 +26,7 @@ def one_cpu():
     os.sched_setaffinity(0, CPUS)
 
 
-@pytest.mark.parametrize("n_loops", [1, 2, 5])
+@pytest.mark.parametrize("n_loops", [len(CPUS), len(CPUS) + 3])
 def test_each_loop_has_a_cpu_and_ends_with_the_block(n_loops, monkeypatch):
     looks = []
     monkeypatch.setattr(
@@ -48,6 +48,16 @@ def test_each_loop_has_a_cpu_and_ends_with_the_block(n_loops, monkeypatch):
     assert os.sched_getaffinity(0) == set(CPUS)  # of the thread that asked
     assert plain.alone_s == [1.0] * 3
     assert plain.together_s == pytest.approx([1 / n_loops] * 3)
+
+
+@pytest.mark.skipif(len(CPUS) == 1, reason="there are no fewer loops than one CPU")
+def test_fewer_loops_than_cpus_are_not_timed():
+    """A runner may have any two of four CPUs, which share a core or not."""
+    before = threading.active_count()
+    with PlainLoops(len(CPUS) - 1) as plain:
+        plain.time()
+        assert threading.active_count() == before
+    assert plain.alone_s == plain.together_s == []
 
 
 @pytest.mark.usefixtures("one_cpu")

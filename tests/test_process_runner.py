@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,16 @@ class TestDeath:
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
 
     @pytest.mark.leaves_behind("processes", reason="nobody ends a worker at a batch when its template is gone")
+    def test_rows_of_a_stuck_worker_are_named_where_the_template_is_gone_too(self):
+        marked = ROWS.copy()
+        marked[420, 0] = -1  # in a batch that is not the first of its share
+        with infbench.ProcessRunner(Stuck(), n_processes=2, timeout=0.5) as runner:
+            runner.takes_over = False
+            os.kill(runner._crew.template.pid, signal.SIGKILL)
+            with pytest.raises(WorkerTimeoutError, match=r"rows 400 to 450 within 0.5 s"):
+                runner.predict(marked, batch_size=50)
+
+    @pytest.mark.leaves_behind("processes", reason="nobody ends a worker at a batch when its template is gone")
     def test_one_stuck_at_an_earlier_call_takes_no_other_along(self):
         """Without a template it takes all workers to replace one, in the middle of another one's share."""
         marked, late = ROWS.copy(), ROWS.copy()
@@ -261,6 +272,12 @@ class TestUse:
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=10), ROWS[:, 0])
             assert worker_pids(runner) == workers
+
+    def test_what_the_program_starts_later_keeps_no_memory_of_answers(self):
+        with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            runner.takes_over = False
+            runner.predict(ROWS, batch_size=250)
+            assert not os.get_inheritable(runner._crew.workers[0].answers.fd)
 
     def test_what_was_taken_over_is_not_computed_twice(self):
         with infbench.ProcessRunner(SlowElsewhere(0.0, 0.05), n_processes=2) as runner:
@@ -640,8 +657,9 @@ def test_timeout_that_is_none_is_refused(timeout):
         infbench.ProcessRunner(Rows(), timeout=timeout)
 
 
-def test_timeout_may_be_endless():
-    with infbench.ProcessRunner(Slow(0.02), n_processes=2, timeout=float("inf")) as runner:
+@pytest.mark.parametrize("timeout", [float("inf"), np.float32(9.5), Fraction(19, 2), 9])
+def test_timeout_may_be_endless_and_of_any_kind_of_number(timeout):
+    with infbench.ProcessRunner(Slow(0.02), n_processes=2, timeout=timeout) as runner:
         runner.takes_over = False
         check_answer(runner, "predict", ROWS[:40], 10)
 

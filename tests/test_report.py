@@ -10,7 +10,8 @@ import pytest
 from infbench.machine import Machine
 from infbench.report import comparison_csv, comparison_markdown, comparison_text, verdict
 from infbench.report_history import history_text
-from infbench.results import Comparison, HistoryRow
+from infbench.report_sizes import sizes_text
+from infbench.results import Comparison, HistoryRow, pooled
 from infbench.stats import Estimate
 from infbench.tables import format_duration
 
@@ -145,7 +146,9 @@ def test_batches_too_few_to_be_shared_out_are_told():
     assert verdict(alone).endswith(" Only 1 batch to share out: take a smaller batch_size.")
     few = replace(PAYS, n_samples=1_000, batch_size=500, n_processes=4)
     assert verdict(few).endswith(" Only 2 batches to share out: take a smaller batch_size.")
-    for enough in (replace(few, n_processes=2), replace(alone, runner="forest"), replace(alone, runner="native")):
+    one_row = replace(alone, n_samples=1, batch_size=1)  # there is no smaller batch
+    others = [replace(alone, runner=name) for name in ("forest", "native")]
+    for enough in (replace(few, n_processes=2), *others, one_row):
         assert "to share out" not in verdict(enough)
 
 
@@ -280,6 +283,20 @@ def test_a_number_is_never_cut_however_long_it_is():
     assert "1,000,000,000,000" in comparison_text([huge])
 
 
+def test_a_ratio_that_is_small_keeps_two_digits():
+    slow = replace(PAYS, parallel_s=(571.0,) * N_ROUNDS, paused_parallel_s=(628.0,) * N_ROUNDS)
+    assert "is 0.0035 times as fast as a single process (95 % interval 0.0035 to 0.0035;" in verdict(slow)
+    for text in (comparison_text([slow]), comparison_markdown([slow]), sizes_text([slow])):
+        assert "0.00 " not in text
+        assert text.count("0.0035") >= 4  # the figure and its interval, twice
+
+
+def test_rounds_that_differ_in_number_are_told():
+    more = pooled([PAYS] * 4)
+    assert "repeat:       9 to 36\n" in comparison_text([more, PAYS])
+    assert "repeat:       36\n" in comparison_text([more, more])
+
+
 def test_csv_holds_plain_numbers():
     first, second = csv.DictReader(comparison_csv([PAYS, LOSES]).splitlines())
     assert (first["runner"], second["runner"]) == ("process", "pool")
@@ -295,6 +312,9 @@ def test_csv_holds_plain_numbers():
     assert float(first["loop_speedup"]) == float(first["loop_speedup_low"]) == 3.75
     assert float(first["rows_per_s"]) == 12_000
     assert float(first["serial_default_threads_s"]) == float(first["speedup_over_default_threads"]) == 1.5
+    assert first["speedup_over_default_threads_low"] == first["speedup_over_default_threads_high"] == "1.5"
+    assert (first["pays"], second["pays"]) == ("True", "False")
+    assert next(csv.DictReader(comparison_csv([INCONCLUSIVE]).splitlines()))["pays"] == ""
     assert first["scikit-learn"] == "1.5.2"
 
 
@@ -317,15 +337,22 @@ def test_history_has_a_row_for_each_release_set():
         noise_floor=None,
     )
     text = history_text([row(), newer])
-    assert text.splitlines()[0] == (
-        "random_forest, process with n_processes=2, 10,000 rows in batches of 1,000, on two_cores"
-    )
+    assert text.splitlines()[:2] == [
+        "random_forest, process with n_processes=2, 10,000 rows in batches of 1,000, on two_cores",
+        "infbench of commit 00000000",
+    ]
     assert tables(text) == [
         [
             ["1.2.2", "1.24.4", "1.2.0", "168 ms", "92.1 ms", "1.82", "1.75 to 1.88", "91%", "0.98 to 1.03"],
             ["1.9.1", "2.4.6", "1.6.0", "-", "-", "1.50", "1.40 to 1.60", "75%", "-"],
         ]
     ]
+
+
+def test_a_row_of_another_commit_is_told_of():
+    versions = {"scikit-learn": "1.3.2", "numpy": "1.26.4"}
+    text = history_text([row(commit="b" * 40, versions=versions), row(), row()])
+    assert text.splitlines()[1] == "infbench of commit 00000000; bbbbbbbb with scikit-learn 1.3.2, numpy 1.26.4"
 
 
 @pytest.mark.parametrize(

@@ -90,16 +90,22 @@ def test_derived_figures_follow_from_the_stored_durations(measured):
     stored = json.loads(comparisons_to_json([measured]))["comparisons"][0]
     speedup = ratio_estimate(stored["serial_s"], stored["parallel_s"])
     noise = ratio_estimate(stored["serial_s"], stored["serial_again_s"])
-    loops = ratio_estimate(stored["loop_alone_s"], stored["loops_together_s"])
-    assert stored["derived"] == {
-        "speedup": speedup.value,
-        "speedup_interval": [speedup.low, speedup.high] if len(measured.serial_s) >= 6 else None,
-        "efficiency": speedup.value / stored["n_processes"],
-        "noise_floor": noise.value,
-        "noise_floor_interval": [noise.low, noise.high] if len(measured.serial_s) >= 6 else None,
-        "loop_speedup": loops.value,
-        "loop_speedup_interval": [loops.low, loops.high] if len(measured.serial_s) >= 6 else None,
+    pairs = {
+        "speedup": ("serial_s", "parallel_s"),
+        "noise_floor": ("serial_s", "serial_again_s"),
+        "speedup_over_default_threads": ("serial_default_threads_s", "parallel_s"),
+        "speedup_after_pause": ("paused_serial_s", "paused_parallel_s"),
+        "loop_speedup": ("loop_alone_s", "loops_together_s"),
     }
+    expected = {"pays": measured.pays, "efficiency": speedup.value / stored["n_processes"]}
+    for name, (numerators, denominators) in pairs.items():
+        if stored[numerators]:
+            figure = ratio_estimate(stored[numerators], stored[denominators])
+            bounds = [figure.low, figure.high] if len(stored[numerators]) >= 6 else None
+            expected |= {name: figure.value, f"{name}_interval": bounds}
+        else:
+            expected |= {name: None, f"{name}_interval": None}
+    assert stored["derived"] == expected
     assert (measured.speedup, *measured.speedup_interval) == (speedup.value, speedup.low, speedup.high)
     assert measured.noise_floor == noise
     assert measured.serial_median_s == median(stored["serial_s"])

@@ -297,7 +297,7 @@ def test_arrays_of_an_estimator_keep_their_strides_on_the_way():
         assert after.strides == before.strides
 
 
-@pytest.mark.parametrize("shape", [12, np.int64(12), (12,), [3, 4], (0, 5), ()])
+@pytest.mark.parametrize("shape", [12, np.int64(12), (12,), [3, 4], (0, 5), (), (np.int8(100), np.int8(100))])
 @pytest.mark.parametrize("dtype", [np.float32, "<U7", object])
 def test_arrays_for_rows_are_made_as_numpy_makes_them(shape, dtype):
     with infbench.ProcessRunner(Rows(), n_processes=1) as runner:
@@ -313,6 +313,17 @@ def test_impossible_array_is_refused_and_leaves_nothing_open():
         with pytest.raises(OSError, match=r".*"):
             runner.empty((2**50, 2**5))
         assert psutil.Process().num_fds() == n_open
+
+
+def test_memory_is_reserved_however_often_a_timer_interrupts_that():
+    """As that of a profiler does, which counts what the kernel does for the program, too."""
+    before = signal.signal(signal.SIGPROF, lambda *_: None)
+    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
+    try:
+        SharedBuffer.create(1 << 28).close()  # takes longer than a tick of the kernel
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def test_worker_forgets_mapped_memory_whatever_rows_come_next():

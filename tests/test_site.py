@@ -468,6 +468,15 @@ def test_table_of_speedups_holds_what_the_page_says(tmp_path):
     assert {row["wins"] for row in rows} == {True, False, None}
 
 
+def test_table_of_speedups_tells_where_the_noise_floor_was_measured(tmp_path):
+    figures = together(paired("forest", 0.1, 0.06), {SIZES: {("forest", 200, 20, 2): spread(2.0)}})
+    write_result(tmp_path, figures, versions=versions_of("1.9.1"), commit=COMMITS[0], date=1)
+    table = raw.speedups_table(load(tmp_path))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    floors = {row["n_samples"]: (row["noise_floor_n_samples"], row["noise_floor_batch_size"]) for row in rows}
+    assert floors == dict.fromkeys((200, 8_000), (8_000, 1_000))
+
+
 # The publisher
 
 

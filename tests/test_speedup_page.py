@@ -327,6 +327,20 @@ def test_runners_are_shown_side_by_side_with_what_they_cost(golden, visit):
     ]
 
 
+DRAW_ABOVE_ALL_POINTS = """() => {
+  const figure = document.createElement("figure");
+  const rows = [{ name: "pool", value: 0.8, low: 0.7, high: 0.9 }, { name: "dask", value: null }];
+  charts.dots(figure, { width: 600, format: String, title: "", label: "", rule: 1, band: [0.9, 1.9], rows });
+  const of = (name) => Number(figure.querySelector("rect.band").getAttribute(name));
+  return [of("x"), of("x") + of("width")];
+}"""
+
+
+def test_a_noise_floor_above_all_points_is_drawn_within_the_chart(reference, visit):
+    low, high = visit(at(reference)).evaluate(DRAW_ABOVE_ALL_POINTS)
+    assert 0 < low < high < 600
+
+
 def test_golden_results_give_exactly_the_planted_table(golden, visit):
     root, commits = golden
     page = visit(at(root / "html" / "speedup"), machine="alpha (2 × a CPU)")

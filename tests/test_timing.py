@@ -147,7 +147,8 @@ class TestTurns:
         # Threads are at rest by then, and every turn is warmed up.
         assert "".join(clock.calls) == "ab" + "aabb 2 bbaa 3 aabb 4 "
 
-    def test_wait_until_threads_that_others_left_running_are_at_rest(self, clock):
+    @pytest.mark.parametrize("time_them", [time_in_turn, time_after_pauses])
+    def test_wait_until_threads_that_others_left_running_are_at_rest(self, clock, time_them):
         left_s, seen_s = 0.0, []
 
         def look():
@@ -156,7 +157,7 @@ class TestTurns:
 
         def leave_a_thread_running():
             nonlocal left_s
-            left_s = 0.05
+            left_s = 0.1
             clock.now_ns += 10**7
             clock.others_ns += 10**7
 
@@ -167,7 +168,7 @@ class TestTurns:
             left_s = max(0.0, left_s - seconds)
 
         clock.sleep = sleep
-        time_in_turn([look, leave_a_thread_running], 3)
+        time_them([look, leave_a_thread_running], 3)
         assert set(seen_s) == {0.0}
 
     def test_see_what_real_threads_compute(self):
@@ -195,4 +196,4 @@ class TestTurns:
             (1e-8, 1e-8),
         ]
         assert "".join(clock.calls) == "abab"
-        assert clock.pauses_s == [0.05] * 4
+        assert clock.pauses_s == [0.012, *[0.05] * 4]  # whether any thread is running, once

@@ -42,6 +42,23 @@ def test_what_was_known_wrongly_is_found_out():
     assert trial.way == "b"
 
 
+def test_a_favourite_is_kept_to_for_long_and_others_are_glanced_at():
+    ways = make_calls(Trial("ab", favourite="a"), {"a": 1.0, "b": 2.0}, 20_000)
+    glances = "".join(ways).split("bbb")
+    assert [len(kept) for kept in glances[:-1]] == [400, 800, 1_600] + [3_200] * (len(glances) - 4)
+    assert len(glances) > 5
+
+
+def test_a_favourite_that_is_slower_is_found_out_and_so_is_what_it_gains_later():
+    trial = Trial("ab", favourite="a")
+    ways = "".join(make_calls(trial, {"a": 2.0, "b": 1.0}, 2_000))
+    assert ways.startswith(400 * "a" + 3 * "b" + 50 * "b" + 8 * "a" + 100 * "b" + 8 * "a")
+    ways = "".join(make_calls(trial, {"a": 0.5, "b": 1.0}, 2_000))
+    assert ways[1_000:].count("b") == 3
+    ways = "".join(make_calls(trial, {"a": 2.0, "b": 1.0}, 500))
+    assert ways[:100].count("a") < 30  # what the other takes is known
+
+
 def test_the_way_changes_when_another_has_become_faster():
     trial = Trial("ab")
     assert make_calls(trial, {"a": 1.0, "b": 2.0}, 300)[-1] == "a"

@@ -70,6 +70,8 @@ def make_runner(name: str, estimator: Any, *, n_processes: int | None = None, **
 
     Raises
     ------
-    UnknownNameError, InvalidParameterError
+    UnknownNameError, InvalidParameterError, sklearn.exceptions.NotFittedError
+    MissingDependencyError
+        Where the runner needs what is not installed.
     """
     return runner_class(name)(estimator, n_processes, **options)

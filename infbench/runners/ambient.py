@@ -17,7 +17,8 @@ class Ambient(NamedTuple):
         What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers. Empty where
         nobody has loaded scikit-learn, which takes a second.
     numpy : dict of str to str
-        What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise.
+        What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise. What would go to
+        a function or a log of this thread's is ignored: others have neither.
     """
 
     sklearn: dict[str, Any]
@@ -31,7 +32,8 @@ def ambient() -> Ambient:
         import sklearn  # another thread may be about to load it: this waits
 
         config = sklearn.get_config()
-    return Ambient(config, np.geterr())  # type: ignore[arg-type]  # its values are text
+    modes = {kind: "ignore" if mode in ("call", "log") else mode for kind, mode in np.geterr().items()}
+    return Ambient(config, modes)  # type: ignore[arg-type]  # numpy says that these are objects, they are text
 
 
 def take_on(settings: Ambient) -> None:

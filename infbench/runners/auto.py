@@ -122,6 +122,8 @@ class AutoRunner(Runner):
 
     Notes
     -----
+    The attributes are there from the first start on.
+
     The first call of each kind takes longer, as it computes some of its batches in every way, several times, also
     after pauses: some half a second, or several times as long as the call itself where that is more, and the time to
     start what was not needed before. Later, eight calls in a row go another way now and then, where that is not much
@@ -259,7 +261,7 @@ class AutoRunner(Runner):
         typical_s = dict(zip(loads, _typical_seconds(list(calls.values())), strict=True))
         many_s = paused_s = {name: typical_s[name, n_many] for name in ways}
         if many_s["serial"] < _SHORT_S:
-            paused = time_after_pauses([calls[name, n_many] for name in ways], _PAUSES, _SLEEP_S)
+            paused = time_after_pauses([calls[name, n_many] for name in ways], _PAUSES, _SLEEP_S, at_rest=False)
             paused_s = dict(zip(ways, map(median, paused), strict=True))
         costs = {}
         for name in ways:

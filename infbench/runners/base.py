@@ -142,6 +142,7 @@ class Runner(ABC):
     bit_exact: ClassVar[bool] = True
     shares_out_rows: ClassVar[bool] = True
     takes_over: bool = True
+    _is_called: bool
 
     def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
         check_positive_int("n_processes", n_processes, allow_none=True)
@@ -150,8 +151,7 @@ class Runner(ABC):
         self.estimator = estimator
         self.n_processes = usable_cpus() if n_processes is None else int(n_processes)
         self.inner_threads = None if inner_threads is None else int(inner_threads)
-        self._turn = threading.RLock()  # a signal handler may close what its own thread is using
-        self._is_called = False
+        self._make_turn()
         self._started_in_pid: int | None = None
 
     def start(self) -> Self:
@@ -165,11 +165,12 @@ class Runner(ABC):
         Raises
         ------
         RunnerError
-            In a fork of the process that started it.
+            In a fork of the process that started it, and where the runner cannot be in this process or on this system.
         WorkerStartError
             Where workers do not come up; none is left running then.
         """
-        if self._started_in_pid not in (None, os.getpid()):  # who held the lock at the fork is not in it
+        self._leave_turn_to_parent()
+        if self._started_in_pid is not None:
             self._check_started()
         with self._turn:
             if self._started_in_pid is None:
@@ -179,10 +180,9 @@ class Runner(ABC):
 
     def close(self) -> None:
         """End all that `start` started. May be called again; then it does nothing."""
-        if self._started_in_pid not in (None, os.getpid()):  # who held the lock at the fork is not in it
+        self._leave_turn_to_parent()
+        if self._started_in_pid not in (None, os.getpid()):
             self._started_in_pid = None
-            self._turn = threading.RLock()
-            self._is_called = False
             self._close_in_fork()
             return
         with self._turn:
@@ -326,11 +326,23 @@ class Runner(ABC):
         ------
         RunnerError
             Where the runner is not started.
-        OSError
+        ValueError
+            Where a length is negative.
+        MemoryError, OSError
             Where there is not enough memory.
         """
         self._check_started()
         return self._empty(shape, dtype)
+
+    def _make_turn(self) -> None:
+        self._turn = threading.RLock()  # a signal handler may close what its own thread is using
+        self._turn_pid = os.getpid()
+        self._is_called = False
+
+    def _leave_turn_to_parent(self) -> None:
+        """Make a lock anew in a fork: the thread that held the old one is not there to release it."""
+        if self._turn_pid != os.getpid():
+            self._make_turn()
 
     def _check_started(self) -> None:
         if self._started_in_pid is None:

@@ -13,6 +13,10 @@ import numpy as np
 
 _PAGE_BYTES = mmap.PAGESIZE
 
+_PIECE_BYTES = 1 << 20
+"""Memory is reserved in such pieces. A signal in the middle of one has the kernel begin it anew, so what takes longer
+than the interval of a timer, as of a profiler, would never come to its end."""
+
 
 class SharedBuffer:
     """Anonymous shared memory, reached through a file descriptor that may be sent to another process.
@@ -55,7 +59,8 @@ class SharedBuffer:
         fd = anonymous_file()
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(fd, 0, n_bytes)
+                for begin in range(0, n_bytes, _PIECE_BYTES):
+                    os.posix_fallocate(fd, begin, min(_PIECE_BYTES, n_bytes - begin))
             else:
                 os.ftruncate(fd, n_bytes)
         except BaseException:

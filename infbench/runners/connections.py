@@ -142,7 +142,9 @@ def receive_fd(connection: Connection) -> int:
         Where the other side is gone.
     """
     with _socket_of(connection) as ours:
-        return reduction.recvfds(ours, 1)[0]
+        fd = reduction.recvfds(ours, 1)[0]
+    os.set_inheritable(fd, False)  # or what the program starts later would keep the memory
+    return fd
 
 
 def hang_up(connection: Connection, how: int) -> None:

@@ -50,6 +50,7 @@ class WorkerHandle:
     index : int
         Which of the workers this is.
     pid : int
+        -1 where there is no process.
     desk : Desk
         What it and the caller write to each other.
     connection : Connection
@@ -237,6 +238,8 @@ class Crew:
         ------
         WorkerStartError
             Where there can be no new process.
+        RunnerError
+            Where a signal handler has closed the runner.
         """
         pid = worker.pid
         worker.disconnect()
@@ -261,7 +264,13 @@ class Crew:
             self._clear_desks()
 
     def restart(self) -> None:
-        """End all processes and bring up new ones."""
+        """End all processes and bring up new ones.
+
+        Raises
+        ------
+        WorkerStartError, RunnerError
+            See `replace`.
+        """
         for worker in self.workers:
             worker.disconnect()
         self._end_template()

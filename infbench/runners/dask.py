@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from infbench.errors import RunnerError
@@ -80,9 +81,10 @@ class DaskRunner(Runner):
 
     def _close(self) -> None:
         self._estimator = None
-        for opened in (self._client, self._cluster):
-            if opened is not None:
-                opened.close()
+        with ExitStack() as both:  # the client first, and the cluster whatever comes of that
+            for opened in (self._cluster, self._client):
+                if opened is not None:
+                    both.callback(opened.close)
 
     def _scatter(self) -> None:
         self._estimator = self._client.scatter(self.estimator, broadcast=True, hash=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, ClassVar
 
 import numpy as np
@@ -134,8 +135,9 @@ def is_forest(estimator: Any) -> bool:
     bool
         Only for the classes of scikit-learn themselves: one that is derived from them may do something else.
     """
-    from sklearn import ensemble
-
+    ensemble = sys.modules.get("sklearn.ensemble")
+    if ensemble is None:  # or an estimator of such a class would have loaded it
+        return False
     kinds = (
         ensemble.RandomForestClassifier,
         ensemble.RandomForestRegressor,

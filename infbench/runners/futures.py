@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar
 
@@ -53,3 +53,7 @@ class FuturesRunner(Runner):
             self._close()
             self._start()
             raise RunnerError(f"a worker of the executor died: {broken}") from broken
+        except CancelledError as cancelled:
+            if self._started_in_pid is None:  # by a signal handler
+                raise RunnerError("the runner was closed during the call") from cancelled
+            raise

@@ -7,11 +7,13 @@ import multiprocessing.pool
 import signal
 from typing import Any, ClassVar
 
-from infbench.errors import UnknownNameError
+from infbench.errors import RunnerError, UnknownNameError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.inner_threads import InnerThreads, inner_threads_of_worker
 from infbench.runners.travel import errors_that_travel
+
+_LOOK_EVERY_S = 0.1
 
 
 class PoolRunner(Runner):
@@ -71,7 +73,15 @@ class PoolRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [(method, packed(batch)) for batch in batches]
-        return join(self._pool.map(compute_with_kept, tasks, chunksize=1))
+        return join(self._answers(self._pool.map_async(compute_with_kept, tasks, chunksize=1)))
+
+    def _answers(self, result: multiprocessing.pool.ApplyResult[list[Any]]) -> list[Any]:
+        """Wait for the answers, which never come from a pool that a signal handler has closed."""
+        while not result.ready():
+            result.wait(_LOOK_EVERY_S)
+            if self._started_in_pid is None:
+                raise RunnerError("the runner was closed during the call")
+        return result.get()
 
 
 class PoolPerTaskRunner(PoolRunner):
@@ -91,7 +101,7 @@ class PoolPerTaskRunner(PoolRunner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [(self.estimator, method, packed(batch), self.inner_threads) for batch in batches]
-        return join(self._pool.starmap(_compute_limited, tasks, chunksize=1))
+        return join(self._answers(self._pool.starmap_async(_compute_limited, tasks, chunksize=1)))
 
 
 def check_start_method(start_method: str | None) -> str:

@@ -119,7 +119,7 @@ class ProcessRunner(Runner):
         if timeout is not None and not (is_number and timeout > 0):
             raise InvalidParameterError(f"timeout must be a positive number of seconds or None, got {timeout!r}")
         self.start_method = start_method or default_start_method()
-        self.timeout = timeout
+        self.timeout = None if timeout is None else float(timeout)
 
     def _start(self) -> None:
         if not hasattr(select, "poll"):
@@ -202,7 +202,9 @@ class ProcessRunner(Runner):
             # read as the next one. What is raised here on purpose has not.
             self._torn = not isinstance(error, WorkerDied | WorkerTimeoutError)
             if self._started_in_pid is None:  # by a signal handler
-                if isinstance(error, ValueError | OSError):  # of what is closed
+                if call.errors:  # it may have raised something in the middle of a batch, too
+                    raise call.errors[min(call.errors)] from None
+                if isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError):  # of what is closed
                     raise RunnerError("the runner was closed during the call") from error
                 raise
             with suppress(ValueError):  # of workers that a failed restart has left nothing
@@ -324,8 +326,9 @@ class ProcessRunner(Runner):
             if not self._collect(call):
                 self._look_after(call, self._patience_ms)
         finally:
-            for worker in busy:
-                worker.desk.dones.say_awake()
+            with suppress(ValueError):  # of workers that a failed restart has left nothing
+                for worker in busy:
+                    worker.desk.dones.say_awake()
 
     def _collect(self, call: Call) -> Sequence[WorkerHandle]:
         """Take what workers have answered; return those that need no other look now."""
@@ -367,13 +370,14 @@ class ProcessRunner(Runner):
 
     def _heal(self, worker: WorkerHandle, call: Call) -> None:
         """Replace a dead worker and let the new one compute the share, once."""
+        rows = {index: held.rows_in_work(call.batches) for index, held in call.held.items()}  # or their desks are new
         exit_code = self._crew.replace(worker)
         self._watch()
-        for held in call.held.values():
+        for index, held in call.held.items():
             if held.worker.busy:  # the others are fine, unless the template was gone as well
                 continue
             if held.retried:
-                raise WorkerDied(held.rows_in_work(call.batches), exit_code)
+                raise WorkerDied(rows[index], exit_code)
             held.retried = True
             self._send(held)
 
@@ -381,10 +385,11 @@ class ProcessRunner(Runner):
         if worker.index not in call.held:  # it is at a batch of a call before
             self._heal(worker, call)
             return
+        rows = call.held[worker.index].rows_in_work(call.batches)
         self._crew.replace(worker)
         self._watch()
         assert self.timeout is not None  # or nobody gives up
-        raise WorkerTimeoutError(call.held[worker.index].rows_in_work(call.batches), self.timeout)
+        raise WorkerTimeoutError(rows, self.timeout)
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:

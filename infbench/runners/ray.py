@@ -98,11 +98,13 @@ class RayRunner(Runner):
             self._ray.shutdown()
             return
         processes = _processes_with(self._directory)
-        self._ray.shutdown()
-        # It does not wait for all of them, and they write to the folder as long as they live.
-        for late in psutil.wait_procs(processes, _END_S)[1]:
-            late.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        try:
+            self._ray.shutdown()
+        finally:
+            # It does not wait for all of them, and they write to the folder as long as they live.
+            for late in psutil.wait_procs(processes, _END_S)[1]:
+                late.kill()
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _run(self, method: str, batches: Batches) -> Any:
         tasks = [self._compute.remote(self._estimator, method, packed(batch), self.inner_threads) for batch in batches]

@@ -144,7 +144,7 @@ class SharedRows:
         dtype = np.dtype(dtype)
         if dtype.kind not in ARRAY_KINDS:  # pointers mean nothing to other processes
             return np.empty(shape, dtype)
-        lengths = tuple(shape) if isinstance(shape, Sequence) else (operator.index(shape),)
+        lengths = tuple(map(operator.index, shape if isinstance(shape, Sequence) else (shape,)))
         if any(length < 0 for length in lengths):
             raise InvalidParameterError(f"shape must hold no negative number, got {shape}")
         n_bytes = math.prod(lengths) * dtype.itemsize

@@ -18,7 +18,8 @@ to 110, and faster at 125 (and who computes them alone takes 10 us more than the
 _CLEARLY = 4.0
 """What saves more than so many times what it costs is shared out, what saves less than it costs is not. What lies
 between is tried, as with busy neighbours it costs more than twice as much, and a worker that computes beside the caller
-may slow it down. After a pause nothing is tried, as no pause is like another."""
+may slow it down. Now and then even what is clear is compared with what it takes alone: two CPUs may be one core, and
+gain nothing (docs/findings.md). After a pause nothing is tried, as no pause is like another."""
 
 _SLOW_READING = 4.0
 """So many times as long as elsewhere a worker may take to read its rows, where others use the machine's memory: what
@@ -91,10 +92,9 @@ class Sharing:
             return surely_saved_s > cost_s
         kind = row, batches.n_samples, batches.batch_size
         if kind not in self._trials:
-            if surely_saved_s > _CLEARLY * cost_s:
-                return True
             _make_room(self._trials)
-            self._trials[kind] = Trial((True, False))
+            is_clear = surely_saved_s > _CLEARLY * cost_s
+            self._trials[kind] = Trial((True, False), favourite=True if is_clear else None)
         self._trial = self._trials[kind]
         return self._trial.way
 

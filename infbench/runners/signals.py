@@ -44,8 +44,8 @@ def ctrl_c_waits() -> Iterator[None]:
         finally:
             signal.signal(signal.SIGINT, tell)
             sigaction(signal.SIGINT, action, None)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+            if came:  # also where something was raised inside
+                signal.raise_signal(signal.SIGINT)
 
 
 def leave_ending_to_the_caller() -> None:

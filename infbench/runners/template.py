@@ -4,7 +4,8 @@ Workers that are forked from one template share its memory, so one more costs mi
 dead one is replaced as quickly. Forking is safe here, and not in the caller, because a template never computes: it has
 no thread of BLAS or OpenMP that a fork could break.
 
-This module loads neither numpy nor the estimator's library before it has set their numbers of threads.
+Where it starts anew, by spawn, this module loads neither numpy nor the estimator's library before it has set their
+numbers of threads. A fork finds them loaded, and limits them.
 """
 
 from __future__ import annotations

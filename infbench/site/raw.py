@@ -64,7 +64,8 @@ def figures_table(runs: Iterable[Run]) -> Table:
 def speedups_table(measured: Iterable[Measured]) -> Table:
     """Return what every runner gained in every run, a row each: the figures that the page shows.
 
-    `wins` tells whether it is faster than one process, and is empty where that is inconclusive.
+    `wins` tells whether it is faster than one process, and is empty where that is inconclusive. `noise_floor_n_samples`
+    and `noise_floor_batch_size` tell with which rows and batches the noise floor was measured.
 
     Parameters
     ----------
@@ -77,6 +78,7 @@ def speedups_table(measured: Iterable[Measured]) -> Table:
         *("commit", "commit_date_ms"),
         *(*Workload._fields, "runner"),
         *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
+        *("noise_floor_n_samples", "noise_floor_batch_size"),
         *("efficiency", "paired", "wins"),
     )
     rows = []
@@ -86,8 +88,10 @@ def speedups_table(measured: Iterable[Measured]) -> Table:
         for (workload, runner), point in one.points.items():
             estimates = (point.serial, point.parallel, point.speedup, point.noise_floor)
             values = [value for estimate in estimates for value in _flat(estimate)]
-            efficiency = point.efficiency(workload.n_processes)
-            rows.append((*of_run, *workload, runner, *values, efficiency, point.paired, wins(point)))
+            floor_of = None if point.noise_floor is None else point.floor_of or workload
+            floor_sizes = (None, None) if floor_of is None else (floor_of.n_samples, floor_of.batch_size)
+            told = (*floor_sizes, point.efficiency(workload.n_processes), point.paired, wins(point))
+            rows.append((*of_run, *workload, runner, *values, *told))
     return Table(columns, rows)
 
 

@@ -90,7 +90,7 @@ const charts = (() => {
   }
 
   /* Lines over places from left to right.
-     places: {at, rows: [text], short: [text], title} each; heads: what the rows of labels are; series: {name, class,
+     places: {at, rows: [text], short: [text]} each; heads: what the rows of labels are; series: {name, class,
      shape, points: [[value, low, high, hollow] or null]} each; curves: {name, class, points: [[at, value, low, high]]};
      band: [[low, high] or null]; rule: {value, text}; ideal: whether to draw value = at. */
   function lines(figure, spec) {
@@ -134,7 +134,7 @@ const charts = (() => {
       const line = bottom + 21 + row * LINE;
       chart.append(svg("text", { class: "tick head", x: left - 8, y: line, "text-anchor": "end" }, head));
       places.forEach((place, i) => {
-        if (!spec.even && (places.length - 1 - i) % each) return;
+        if ((places.length - 1 - i) % each) return;
         chart.append(svg("text", { class: "tick x", x: x(place.at), y: line, "text-anchor": "middle" }, (place[key] || place.rows)[row]));
       });
     });
@@ -182,11 +182,12 @@ const charts = (() => {
     readable(figure, chart, top, bottom, places.map((place, i) => ({ x: x(place.at), text: spec.read(i) })));
   }
 
-  /* One line for each name, a point and its interval on it. rows: {name, value, low, high, hollow, band} each. */
+  /* One line for each name, a point and its interval on it. rows: {name, value, low, high, hollow} each; band: [low,
+     high] or null, over all of them; rule: a value. */
   function dots(figure, spec) {
     const { width, rows, format } = spec;
-    const known = rows.flatMap((row) => [row.value, row.high, ...(row.band || [])]).filter((value) => typeof value === "number");
-    const marks = ticks(Math.max(...known, spec.rule) * 1.02, width < 480 ? 4 : 6);
+    const known = [...rows.flatMap((row) => [row.value, row.high]), ...(spec.band || []), spec.rule];
+    const marks = ticks(Math.max(...known.filter((value) => typeof value === "number")) * 1.02, width < 480 ? 4 : 6);
     const most = marks[marks.length - 1];
     const left = Math.min(widest(rows.map((row) => row.name), 13) + 14, width * 0.4);
     const [right, top, pitch] = [24, 30, 30];
