@@ -137,7 +137,8 @@ def test_ratio_is_of_pairs_and_not_of_medians():
 
 
 def test_few_rounds_bound_nothing_and_the_file_stays_json():
-    measured = comparison(serial_s=(1.0,) * 5, parallel_s=(0.5,) * 5, serial_again_s=(1.0,) * 5)
+    rounds = dict.fromkeys(("serial_s", "parallel_s", "serial_again_s"), (1.0,) * 5)
+    measured = comparison(**rounds, serial_default_threads_s=())
     assert measured.speedup_interval == (0.0, math.inf)
     stored = json.loads(comparisons_to_json([measured]), parse_constant=pytest.fail)
     assert stored["comparisons"][0]["derived"]["speedup_interval"] is None
