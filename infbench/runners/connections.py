@@ -9,12 +9,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
 from weakref import WeakSet
 
 from infbench.runners.signals import broken_pipe_raises
+
+_WITH_FD = b"."
+"""A descriptor needs a byte to go with."""
 
 
 def private_pipe() -> tuple[Connection, Connection]:
@@ -130,7 +132,8 @@ def receive(connection: Connection) -> Any:
 def send_fd(connection: Connection, fd: int) -> None:
     """Send a descriptor, which stays the caller's to close."""
     with _socket_of(connection) as ours, broken_pipe_raises():
-        reduction.sendfds(ours, [fd])
+        # Not by multiprocessing: from Python 3.14 on it waits for an answer, which others may read as theirs.
+        socket.send_fds(ours, [_WITH_FD], [fd])
 
 
 def receive_fd(connection: Connection) -> int:
@@ -142,7 +145,10 @@ def receive_fd(connection: Connection) -> int:
         Where the other side is gone.
     """
     with _socket_of(connection) as ours:
-        fd = reduction.recvfds(ours, 1)[0]
+        _, fds, _, _ = socket.recv_fds(ours, len(_WITH_FD), 1)
+    if not fds:
+        raise EOFError
+    fd = int(fds[0])
     os.set_inheritable(fd, False)  # or what the program starts later would keep the memory
     return fd
 
