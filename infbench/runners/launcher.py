@@ -28,10 +28,11 @@ from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits, leave_ending_to_the_caller
-from infbench.runners.template import flush_streams, run_template
+from infbench.runners.template import flush_streams, run_template, share_resource_tracker
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
 _INSTALLED = {"site-packages", "dist-packages"}
+_OF_MULTIPROCESSING = ("fork", "spawn", "forkserver")
 STDIN = "<stdin>"
 """The file of a main module that Python reads from there."""
 
@@ -161,7 +162,7 @@ def _preparation() -> dict[str, Any]:
         preparation.pop("init_main_from_path", None)
     if start_method is None:
         multiprocessing.set_start_method(None, force=True)  # it has been set meanwhile, which is for the program to do
-    if start_method not in multiprocessing.get_all_start_methods():  # or one of a library, which only that knows
+    if start_method not in _OF_MULTIPROCESSING:  # none, or one of a library, which only that knows
         del preparation["start_method"]
     return preparation
 
@@ -184,6 +185,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
     leave_ending_to_the_caller()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `ctrl_c_waits` has blocked it
     resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]  # noqa: SLF001
+    share_resource_tracker()
     connection = Connection(fd)
     with suppress(EOFError, ConnectionError):
         while True:

@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -49,6 +50,7 @@ def run_template(connection: Connection, inner_threads: int | None, spin_s: floa
         Seconds for which a worker looks for its next share before it sleeps.
     """
     leave_ending_to_the_caller()
+    share_resource_tracker()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where a program ignores it, nobody can be waited for
     pids: set[int] = set()
     try:
@@ -105,6 +107,15 @@ def _load(fd: int, inner_threads: int | None) -> Any:
             os.environ[variable] = str(inner_threads)  # for libraries that a worker loads later
     with os.fdopen(fd, "rb"), mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as pickled:
         return pickle.loads(pickled)
+
+
+def share_resource_tracker() -> None:
+    """Let forks of this process have its resource tracker, as multiprocessing's own forks do.
+
+    Since 2026, Python 3.14 takes it away from all others (https://github.com/python/cpython/issues/146313).
+    """
+    if (intent := getattr(resource_tracker, "_fork_intent", None)) is not None:
+        intent.preserve_fd = True
 
 
 def _keep_freed_memory() -> None:
