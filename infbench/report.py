@@ -52,9 +52,6 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
     times = format_ratio(speedup.value)
     over_default = comparison.speedup_over_default_threads
     intervals = f"95 % interval {format_interval(speedup)}; noise floor {format_interval(noise)}"
-    n_batches = -(-comparison.n_samples // comparison.batch_size)
-    few = n_batches < comparison.n_processes and comparison.batch_size > 1
-    batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
     told = [
         f"{_ANSWERS[comparison.pays]}: {subject(comparison)} is {times} times as fast as a single process",
         f"({intervals}), efficiency {comparison.efficiency:.0%}.",
@@ -66,7 +63,10 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
     if loops is not None and loops.high < _WHOLE * comparison.n_processes:
         gain = f"gain no more than {_value_and_interval(loops)}"
         told.append(f"On these CPUs, {comparison.n_processes} plain loops at once {gain}.")
-    if few and comparison.runner not in _SHARE_OUT_NO_BATCHES:
+    n_batches = -(-comparison.n_samples // comparison.batch_size)
+    may_be_smaller = comparison.batch_size > 1 and comparison.runner not in _SHARE_OUT_NO_BATCHES
+    if may_be_smaller and n_batches < comparison.n_processes:
+        batches = f"{n_batches} batch{'es' if n_batches > 1 else ''}"
         told.append(f"Only {batches} to share out: take a smaller batch_size.")
     return told
 
@@ -249,8 +249,6 @@ def _other_note(comparison: Comparison) -> str:
 
 
 def _csv_row(comparison: Comparison) -> dict[str, object]:
-    over_default = comparison.speedup_over_default_threads
-    after_pause, loops = comparison.speedup_after_pause, comparison.loop_speedup
     return {
         "model": comparison.model,
         "data": comparison.data,
@@ -267,21 +265,16 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
         "parallel_s": comparison.parallel_median_s,
         "rows_per_s": _rows_per_s(comparison),
         "pays": comparison.pays,
-        "speedup": comparison.speedup,
-        **_bounds("speedup", comparison.speedup_estimate),
+        **_figure("speedup", comparison.speedup_estimate),
         "efficiency": comparison.efficiency,
-        "noise_floor": comparison.noise_floor.value,
-        **_bounds("noise_floor", comparison.noise_floor),
-        "loop_speedup": None if loops is None else loops.value,
-        **_bounds("loop_speedup", loops),
-        "speedup_after_pause": None if after_pause is None else after_pause.value,
-        **_bounds("speedup_after_pause", after_pause),
+        **_figure("noise_floor", comparison.noise_floor),
+        **_figure("loop_speedup", comparison.loop_speedup),
+        **_figure("speedup_after_pause", comparison.speedup_after_pause),
         "start_s": comparison.start_s,
         "first_call_s": comparison.first_call_s,
         "added_pss_bytes": comparison.added_pss_bytes,
         "serial_default_threads_s": _default_threads_s(comparison),
-        "speedup_over_default_threads": None if over_default is None else over_default.value,
-        **_bounds("speedup_over_default_threads", over_default),
+        **_figure("speedup_over_default_threads", comparison.speedup_over_default_threads),
         "n_cpus_usable": comparison.machine.n_cpus_usable,
         "load_1min": comparison.machine.load_1min,
         "python": comparison.machine.python,
@@ -289,9 +282,9 @@ def _csv_row(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def _bounds(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    low, high = (None, None) if estimate is None else estimate.bounds
-    return {f"{name}_low": low, f"{name}_high": high}
+def _figure(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    value, (low, high) = (None, (None, None)) if estimate is None else (estimate.value, estimate.bounds)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _rows_per_s(comparison: Comparison) -> float:

@@ -91,9 +91,8 @@ def estimate_median(values: Sequence[float], *, confidence: float = 0.95) -> Est
     -----
     The median lies between the k-th smallest and the k-th largest of n values with a probability that depends on k and
     n alone, whatever the values' distribution, as long as they do not depend on one another; between two k it is
-    interpolated. A percentile bootstrap takes its
-    bounds from the same values, but holds the median less often than it says: the 95 % interval of 7 values in 87 of
-    100 cases, the 99 % interval of 9 in 96.
+    interpolated. A percentile bootstrap takes its bounds from the same values, but holds the median less often than it
+    says: the 95 % interval of 7 values in 87 of 100 cases, the 99 % interval of 9 in 96.
 
     References
     ----------

@@ -353,6 +353,11 @@ class Runner(ABC):
                 f"{os.getpid()}: make a runner of its own there"
             )
 
+    def _check_not_closed(self, cause: BaseException | None = None) -> None:
+        """Raise, in the middle of a call, where a signal handler has closed the runner."""
+        if self._started_in_pid is None:
+            raise RunnerError("the runner was closed during the call") from cause
+
     def _empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
         return np.empty(shape, dtype)
 

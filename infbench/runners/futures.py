@@ -54,6 +54,5 @@ class FuturesRunner(Runner):
             self._start()
             raise RunnerError(f"a worker of the executor died: {broken}") from broken
         except CancelledError as cancelled:
-            if self._started_in_pid is None:  # by a signal handler
-                raise RunnerError("the runner was closed during the call") from cancelled
+            self._check_not_closed(cancelled)
             raise

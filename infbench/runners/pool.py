@@ -7,7 +7,7 @@ import multiprocessing.pool
 import signal
 from typing import Any, ClassVar
 
-from infbench.errors import RunnerError, UnknownNameError
+from infbench.errors import UnknownNameError
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
 from infbench.runners.inner_threads import InnerThreads, inner_threads_of_worker
@@ -79,8 +79,7 @@ class PoolRunner(Runner):
         """Wait for the answers, which never come from a pool that a signal handler has closed."""
         while not result.ready():
             result.wait(_LOOK_EVERY_S)
-            if self._started_in_pid is None:
-                raise RunnerError("the runner was closed during the call")
+            self._check_not_closed()
         return result.get()
 
 

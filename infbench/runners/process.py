@@ -205,7 +205,7 @@ class ProcessRunner(Runner):
                 if call.errors:  # it may have raised something in the middle of a batch, too
                     raise call.errors[min(call.errors)] from None
                 if isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError):  # of what is closed
-                    raise RunnerError("the runner was closed during the call") from error
+                    self._check_not_closed(error)
                 raise
             with suppress(ValueError):  # of workers that a failed restart has left nothing
                 for worker in self._crew.workers:

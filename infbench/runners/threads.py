@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
-from infbench.errors import RunnerError
 from infbench.runners.ambient import ambient, take_on
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join
@@ -55,6 +54,6 @@ class ThreadsRunner(Runner):
                 # Or the limit of BLAS would hold for the caller until the last of them has ended. Nobody tells of those
                 # that never begin, in a pool that a signal handler has closed.
                 wait([future for future in futures if not future.cancel()])
-                if isinstance(error, CancelledError) and self._started_in_pid is None:
-                    raise RunnerError("the runner was closed during the call") from error
+                if isinstance(error, CancelledError):
+                    self._check_not_closed(error)
                 raise
