@@ -98,7 +98,7 @@ class TestSignals:
             assert bystander.poll() is None
             bystander.communicate(b"\n")
 
-    @pytest.mark.parametrize("name", ["process", "pool", "pool_per_task", "futures", "threads"])
+    @pytest.mark.parametrize("name", ["process", "pool", "pool_per_task", "futures", "threads", "threading"])
     def test_a_handler_may_close_the_runner_and_raise_what_it_likes(self, alarm, name):
         def close():
             runner.close()
@@ -572,8 +572,9 @@ class TestSystem:
             own.close()
 
 
-def test_a_runner_of_joblib_that_a_handler_closed_stays_closed(alarm):
-    with make_runner("threading", Slow(0.02), n_processes=2) as runner:
+@pytest.mark.parametrize("name", ["threading", "loky"])
+def test_what_a_handler_raises_comes_through_and_a_runner_that_it_closed_stays_closed(alarm, name):
+    with make_runner(name, Slow(0.02), n_processes=2) as runner:
         runner.predict(ROWS, batch_size=250)
 
         def end():

@@ -25,6 +25,12 @@ class _JoblibRunner(Runner):
         self._parallel.__enter__()
 
     def _close(self) -> None:
+        # Ended by a signal handler in the middle of a call, joblib would wait for ever for its threads, or raise what
+        # hides the handler's own error. So the call goes on, and ends everything when it is over.
+        if not (self._is_called and self._started_in_pid is None):
+            self._end()
+
+    def _end(self) -> None:
         self._parallel.__exit__(None, None, None)
 
     def _backend(self) -> Any:
@@ -40,10 +46,13 @@ class _JoblibRunner(Runner):
             answers = self._parallel(self._task(method, batch) for batch in batches)
         except BaseException:
             # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
-            if self._started_in_pid is not None:  # or a signal handler has closed it
-                self._close()
+            if self._started_in_pid is not None:
+                self._end()
                 self._start()
             raise
+        finally:
+            if self._started_in_pid is None:  # a signal handler has closed it
+                self._end()
         if len(answers) != len(batches):
             raise RunnerError(f"joblib returned {len(answers)} answers for {len(batches)} batches")
         return join(answers)
@@ -87,12 +96,12 @@ class LokyRunner(_JoblibRunner):
     def _task(self, method: str, batch: Any) -> Any:
         return joblib.delayed(compute_in_worker)(self.estimator, method, packed(batch), self.inner_threads)
 
-    def _close(self) -> None:
+    def _end(self) -> None:
         LokyRunner._n_open -= 1
         if LokyRunner._n_open == 0:
             # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
             self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
-        super()._close()
+        super()._end()
 
     def _run(self, method: str, batches: Batches) -> Any:
         try:
@@ -121,8 +130,8 @@ class ThreadingRunner(_JoblibRunner):
         self._threads: set[threading.Thread] = set()
         super()._start()
 
-    def _close(self) -> None:
-        super()._close()
+    def _end(self) -> None:
+        super()._end()
         # joblib does not wait for them. The limit of BLAS would hold for the caller until the last of them has ended.
         for thread in self._threads - {threading.current_thread()}:
             thread.join()
@@ -134,6 +143,7 @@ class ThreadingRunner(_JoblibRunner):
         return joblib.delayed(self._compute)(method, batch)
 
     def _compute(self, method: str, batch: Any) -> Any:
+        self._check_not_closed()  # or the call would go on to its end
         self._threads.add(threading.current_thread())
         # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
         with self._inner_threads.limited():
