@@ -44,6 +44,7 @@ class _JoblibRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         try:
             answers = self._parallel(self._task(method, batch) for batch in batches)
+            return _joined(answers, len(batches))
         except BaseException:
             # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
             if self._started_in_pid is not None:
@@ -53,9 +54,6 @@ class _JoblibRunner(Runner):
         finally:
             if self._started_in_pid is None:  # a signal handler has closed it
                 self._end()
-        if len(answers) != len(batches):
-            raise RunnerError(f"joblib returned {len(answers)} answers for {len(batches)} batches")
-        return join(answers)
 
 
 class LokyRunner(_JoblibRunner):
@@ -153,6 +151,12 @@ class ThreadingRunner(_JoblibRunner):
         # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
             return super()._run(method, batches)
+
+
+def _joined(answers: list[Any], n_batches: int) -> Any:
+    if len(answers) != n_batches:
+        raise RunnerError(f"joblib returned {len(answers)} answers for {n_batches} batches")
+    return join(answers)
 
 
 def compute_in_worker(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
