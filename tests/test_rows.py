@@ -223,20 +223,20 @@ class TestReader:
         try:
             memory = CallerMemory(fd, pid, own_memory.sample_address)
             assert memory._read.__name__ == way
-            read = RowReader(memory, place_of(ROWS))
+            read = RowReader(memory, place_of(ROWS), 0)
             np.testing.assert_array_equal(read(7, 200), ROWS[7:])
             os.close(wait)
             os.close(end)
             os.waitpid(pid, 0)
             with pytest.raises(EOFError, match="is gone"):
-                read(7, 20)
+                read(0, 20)
         finally:
             os.close(fd)
 
     def test_of_memory_that_is_not_there(self, own_memory, way):
         memory = CallerMemory(own_memory.fd, own_memory.pid, own_memory.sample_address)
         with pytest.raises(OSError, match=r"Input/output error|Bad address"):
-            RowReader(memory, place_of(ROWS)._replace(offset=4096))(0, 10)
+            RowReader(memory, place_of(ROWS)._replace(offset=4096), 10)(0, 10)
 
     def test_that_gets_less_than_it_asked_for_goes_on(self, own_memory):
         class Short(CallerMemory):
@@ -248,7 +248,40 @@ class TestReader:
                 self._read = lambda memory, address: read(memoryview(memory).cast("B")[:1_000], address)
 
         memory = Short(own_memory.fd, own_memory.pid, own_memory.sample_address)
-        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS))(0, 101), ROWS)
+        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS), 101)(0, 101), ROWS)
+
+    @pytest.mark.parametrize(
+        ("X", "n_readings"),
+        [
+            (np.random.default_rng(0).random((10_000, 20)), 3),  # 160 bytes a row: 32 batches at once
+            (np.random.default_rng(0).random((10_000, 40))[:, ::2], 80),
+        ],
+        ids=["packed", "with gaps"],
+    )
+    def test_reads_several_small_batches_at_once(self, own_memory, X, n_readings):
+        class Counting(CallerMemory):
+            n_readings = n_bytes = 0
+
+            def read(self, memory, address):
+                self.n_readings += 1
+                self.n_bytes += memory.nbytes
+                super().read(memory, address)
+
+        memory = Counting(own_memory.fd, own_memory.pid, own_memory.sample_address)
+        read = RowReader(memory, place_of(X), 8_000)
+        batches = [read(first, first + 100) for first in range(0, 8_000, 100)]
+        np.testing.assert_array_equal(np.concatenate(batches), X[:8_000])
+        assert {(batch.shape, batch.strides) for batch in batches} == {((100, 20), X.strides)}
+        assert memory.n_readings == n_readings
+        assert memory.n_bytes <= 8_000 * X.strides[0]  # none twice, and none behind the end
+
+    @pytest.mark.parametrize("batch_size", [1, 999, 1_000, 4_000])
+    def test_batches_that_end_elsewhere_than_what_was_read(self, own_memory, batch_size):
+        X = np.random.default_rng(0).random((3_500, 40))
+        memory = CallerMemory(own_memory.fd, own_memory.pid, own_memory.sample_address)
+        read = RowReader(memory, place_of(X), 4_000)  # of a last batch that is shorter
+        batches = [read(first, first + batch_size) for first in range(0, 3_500, batch_size)]
+        np.testing.assert_array_equal(np.concatenate(batches), X)
 
     def test_by_a_number_that_now_is_another_process_s(self, own_memory):
         """Of a process with the same memory, but for what tells it from others."""
@@ -272,7 +305,7 @@ class TestReader:
 
     def test_by_a_number_that_is_another_process(self, own_memory):
         memory = CallerMemory(own_memory.fd, os.getppid(), own_memory.sample_address)
-        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS))(0, 101), ROWS)
+        np.testing.assert_array_equal(RowReader(memory, place_of(ROWS), 101)(0, 101), ROWS)
 
 
 def test_rows_without_columns_are_nobodys_to_read(runner):
@@ -360,6 +393,6 @@ def test_rows_that_come_in_several_pieces(dtype):
         memory._read = lambda target, address: whole(np.asarray(target).reshape(-1).view(np.uint8)[:1_000], address)
         interface = X.__array_interface__
         place = Place(None, interface["typestr"], X.shape, X.strides, interface["data"][0], writeable=True)
-        np.testing.assert_array_equal(RowReader(memory, place)(10, 90), X[10:90])
+        np.testing.assert_array_equal(RowReader(memory, place, 90)(10, 90), X[10:90])
     finally:
         own.close()

@@ -128,7 +128,7 @@ class Worker:
         assert self._memory is not None  # or the caller would not name its memory
         if share.room is not None:
             return JointReader(self._desk, self._memory, share.place, self._mapped[share.room])
-        return RowReader(self._memory, share.place)
+        return RowReader(self._memory, share.place, share.stop * share.batch_size - share.first_row)
 
     def _hand_over(self, at: int, answers: list[Any]) -> None:
         if not answers:
