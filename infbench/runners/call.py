@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,6 +76,8 @@ class Call:
     ----------
     method : str
     batches : Batches
+    began_s : float
+        By `time.perf_counter`.
     n_own : int
         So many batches, the first ones, the caller keeps for itself.
     own : dict of int to object
@@ -90,6 +93,7 @@ class Call:
     def __init__(self, method: str, batches: Batches) -> None:
         self.method = method
         self.batches = batches
+        self.began_s = time.perf_counter()
         self.n_own = len(batches)
         self.own: dict[int, Any] = {}
         self.joined: dict[int, tuple[int, Any]] = {}

@@ -46,6 +46,11 @@ _SPIN_S = 200e-6
 takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
 succession never sleep, and to look for a message never costs much more than to have slept."""
 
+_WAIT_SHARE, _MOST_WAIT_S = 0.1, 1e-3
+"""A caller that has nothing left to compute looks for the last answers for such a share of the time that the call has
+taken, and for so long at most: workers end a little later than it does, as they began later, and to be woken then made
+calls of 2.5 to 20 ms up to 1 % longer."""
+
 
 class ProcessRunner(Runner):
     """Shares the batches out among processes that were started once and hold the estimator.
@@ -310,9 +315,10 @@ class ProcessRunner(Runner):
             self._compute(call, held.limit, stop, are_shared=held.share.mapped is not None)
 
     def _wait(self, call: Call) -> None:
-        spin_until_s = time.perf_counter() + self._spin_s
+        now_s = time.perf_counter()
+        spin_s = max(self._spin_s, min(_WAIT_SHARE * (now_s - call.began_s), _MOST_WAIT_S)) if self._spin_s else 0.0
         while call.is_waiting():
-            if time.perf_counter() < spin_until_s:
+            if time.perf_counter() < now_s + spin_s:
                 self._collect(call)
             else:
                 self._sleep(call)
