@@ -62,6 +62,19 @@ def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not
         assert ways[-1] == "serial"
 
 
+def test_calls_that_take_less_than_to_hand_batches_out_go_one_way_only():
+    """What it would cost to try another is seen in calls of 30 us, and there is nothing to gain."""
+    X = infbench.make_data(n_samples=1_000, n_features=20)
+    with auto(infbench.make_model("dummy")) as runner:
+        check_answer(runner, "predict", X, 500)
+        assert not any(trial.has_choice for trial in runner.trials.values())
+        ways = set()
+        for _ in range(500):
+            runner.predict(X, batch_size=500)
+            ways.add(runner.chosen)
+        assert ways == {"serial"}
+
+
 @pytest.fixture(scope="module")
 def forest():
     return infbench.make_model("random_forest")

@@ -14,6 +14,7 @@ from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, untouchable
 from infbench.runners.forest import is_forest
+from infbench.runners.sharing import HAND_OUT_S
 from infbench.runners.trial import Trial
 from infbench.timing import time_after_pauses
 
@@ -178,7 +179,7 @@ class AutoRunner(Runner):
             answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
         finally:
             self._last_s = time.monotonic()
-        if trial is not None and trial.note(self._last_s - begun_s):
+        if trial is not None and trial.has_choice and trial.note(self._last_s - begun_s):
             self._note_kept(method, batches.n_samples)
         return answer
 
@@ -230,7 +231,8 @@ class AutoRunner(Runner):
             if name in ways  # rows of one shape are not all few enough for a forest
         }
         counted_s = {name: _weighted(name, seconds) for name, seconds in known_s.items()}
-        most_s = _WORTH_A_TRY * min(counted_s.values())
+        # To hand batches out takes longer than some calls: there no way that promises no gain is worth a try.
+        most_s = _WORTH_A_TRY * min(counted_s.values()) if known_s["serial"] > HAND_OUT_S else counted_s["serial"]
         return Trial([name for name, seconds in counted_s.items() if seconds <= most_s], known_s, weigh=_weighted)
 
     def _ways(self, batches: Batches) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -46,6 +47,8 @@ class Trial(Generic[Way]):
     ----------
     way : object
         For the next call.
+    has_choice : bool
+        Whether there is more than one way. Of calls that have but one nothing need be noted.
 
     Examples
     --------
@@ -68,6 +71,7 @@ class Trial(Generic[Way]):
         weigh: Callable[[Way, float], float] = lambda _, seconds: seconds,
     ) -> None:
         self._turns_s = {way: deque([known_s[way]] if known_s else [], maxlen=_REMEMBERED) for way in ways}
+        self.has_choice = len(ways) > 1
         self._calls_s: deque[float] = deque(maxlen=_COUNTED)
         self._favourites = [] if favourite is None else [favourite]
         self._to_try = [] if known_s or self._favourites else list(ways)
@@ -85,18 +89,22 @@ class Trial(Generic[Way]):
         """Keep what a call took that went this way, and tell whether its turn has ended with it."""
         self._calls_s.append(seconds)
         self._n_left -= 1
-        if self._n_left > 0 and not self._has_fallen_behind():
+        if self._n_left % _TRIED and self._n_left > 0:
+            return False
+        if self._n_left > 0 and not self._has_fallen_behind(seconds):
             return False
         self._turns_s[self.way].append(median(self._calls_s))
         self._begin_turn()
         return True
 
-    def _has_fallen_behind(self) -> bool:
-        """Tell, every so many calls, whether they took longer than another way did: the machine may have changed."""
-        if self._n_left % _TRIED or len(self._calls_s) < _COUNTED:
+    def _has_fallen_behind(self, seconds: float) -> bool:
+        """Tell whether the last call, and most of those before, took longer than another way did.
+
+        A median takes as long as some calls do, and is looked at only where there is reason to.
+        """
+        if self._weigh(self.way, seconds) <= self._others_s or len(self._calls_s) < _COUNTED:
             return False
-        counts_s = self._weigh(self.way, median(self._calls_s))
-        return any(self._weigh(way, s) < counts_s for way, s in self.typical_s.items() if way != self.way)
+        return self._weigh(self.way, median(self._calls_s)) > self._others_s
 
     def _begin_turn(self) -> None:
         self._calls_s.clear()
@@ -111,3 +119,5 @@ class Trial(Generic[Way]):
             self._fastest = self.way
             self._n_left = self._n_kept * (_FAVOURED if self.way in self._favourites else 1)
             self._to_try = [way for way in self._turns_s if way != self.way]
+        others_s = (self._weigh(way, s) for way, s in self.typical_s.items() if way != self.way)
+        self._others_s = min(others_s, default=math.inf)  # the fastest of them
