@@ -89,9 +89,7 @@ class Trial(Generic[Way]):
         """Keep what a call took that went this way, and tell whether its turn has ended with it."""
         self._calls_s.append(seconds)
         self._n_left -= 1
-        if self._n_left % _TRIED and self._n_left > 0:
-            return False
-        if self._n_left > 0 and not self._has_fallen_behind(seconds):
+        if self._n_left > 0 and (self._n_left % _TRIED or not self._has_fallen_behind(seconds)):
             return False
         self._turns_s[self.way].append(median(self._calls_s))
         self._begin_turn()
