@@ -316,9 +316,10 @@ class ProcessRunner(Runner):
 
     def _wait(self, call: Call) -> None:
         now_s = time.perf_counter()
-        spin_s = max(self._spin_s, min(_WAIT_SHARE * (now_s - call.began_s), _MOST_WAIT_S)) if self._spin_s else 0.0
+        look_s = min(_WAIT_SHARE * (now_s - call.began_s), _MOST_WAIT_S)
+        spin_until_s = now_s + (max(self._spin_s, look_s) if self._spin_s else 0.0)
         while call.is_waiting():
-            if time.perf_counter() < now_s + spin_s:
+            if time.perf_counter() < spin_until_s:
                 self._collect(call)
             else:
                 self._sleep(call)

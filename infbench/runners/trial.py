@@ -89,18 +89,18 @@ class Trial(Generic[Way]):
         """Keep what a call took that went this way, and tell whether its turn has ended with it."""
         self._calls_s.append(seconds)
         self._n_left -= 1
-        if self._n_left > 0 and (self._n_left % _TRIED or not self._has_fallen_behind(seconds)):
+        if self._n_left > 0 and (self._n_left % _TRIED or not self._has_fallen_behind()):
             return False
         self._turns_s[self.way].append(median(self._calls_s))
         self._begin_turn()
         return True
 
-    def _has_fallen_behind(self, seconds: float) -> bool:
+    def _has_fallen_behind(self) -> bool:
         """Tell whether the last call, and most of those before, took longer than another way did.
 
         A median takes as long as some calls do, and is looked at only where there is reason to.
         """
-        if self._weigh(self.way, seconds) <= self._others_s or len(self._calls_s) < _COUNTED:
+        if len(self._calls_s) < _COUNTED or self._weigh(self.way, self._calls_s[-1]) <= self._others_s:
             return False
         return self._weigh(self.way, median(self._calls_s)) > self._others_s
 
