@@ -103,7 +103,7 @@ class WorkerTimeoutError(TimeoutError, RunnerError):
 
 
 class WorkerError(RunnerError):
-    """An exception of a worker that cannot be brought over as it is; the message holds its type, text and traceback."""
+    """An exception of a worker that cannot be brought over as it is; the message holds its type and its text."""
 
 
 class AnswerMismatchError(InfbenchError):

@@ -121,6 +121,36 @@ class TestSignals:
                 runner.predict(ROWS, batch_size=5)
             assert raised.type is expected
 
+    @pytest.mark.parametrize("name", ["pool", "pool_per_task", "futures", "threads", "threading"])
+    def test_a_handler_may_close_the_runner_while_batches_are_handed_over(self, alarm, name):
+        many = np.zeros((40_000, 1))
+        for delay_s in (0.002, 0.02):
+            with make_runner(name, Rows(), n_processes=2) as runner:
+                runner.predict(many[:10], batch_size=1)
+                alarm(delay_s, runner.close)
+                with pytest.raises(RunnerError, match="closed during the call"):
+                    runner.predict(many, batch_size=1)
+
+    @pytest.mark.leaves_behind("threads", "descriptors", reason="mpire's monitor lives as long as the process")
+    def test_a_handler_that_closes_mpire_or_loky_gets_all_answers(self, alarm):
+        for name in ("mpire", "loky"):
+            with make_runner(name, Slow(0.01), n_processes=2) as runner:
+                runner.predict(ROWS, batch_size=250)
+                alarm(0.05, runner.close)
+                np.testing.assert_array_equal(runner.predict(ROWS, batch_size=20), ROWS[:, 0])
+                with pytest.raises(RunnerError, match="is not started"):
+                    runner.predict(ROWS)
+
+    @pytest.mark.parametrize("delay_s", [0.01, 0.03, 0.1, 0.3])
+    def test_a_handler_may_close_auto_while_it_starts_and_measures(self, alarm, delay_s):
+        with make_runner("auto", Slow(0.001), n_processes=2) as runner:
+            alarm(delay_s, runner.close)
+            with pytest.raises(RunnerError, match="closed during the call"):
+                runner.predict(ROWS, batch_size=5)
+            for started in runner._runners.values():
+                with pytest.raises(RunnerError, match="is not started"):
+                    started.predict(ROWS)
+
     def test_ctrl_c_while_something_starts_is_told_whatever_else_is(self):
         with pytest.raises(KeyboardInterrupt) as raised, ctrl_c_waits():  # noqa: PT012
             os.kill(os.getpid(), signal.SIGINT)

@@ -40,9 +40,8 @@ def test_each_message_is_taken_once(ends):
 
 def test_sender_learns_whether_the_receiver_sleeps(ends):
     caller, worker = ends
-    assert caller.shares.put(b"before the worker has begun to look")
-    worker.shares.take()
-    worker.shares.say_awake()
+    assert not caller.shares.put(b"before the worker has begun to look, as it will before it sleeps")
+    assert worker.shares.take()
     assert not caller.shares.put(b"")
     worker.shares.say_asleep()
     assert caller.shares.put(b"")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from fractions import Fraction
 from pathlib import Path
 
@@ -197,6 +198,21 @@ class TestErrors:
             assert isinstance(raised.value.__cause__, WorkerTraceback)
             assert "estimators.py" in str(raised.value.__cause__)
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
+
+    def test_lets_go_of_the_rows_at_once(self):
+        gc.disable()  # nobody need look for what holds itself
+        try:
+            with infbench.ProcessRunner(Raises(), n_processes=2) as runner:
+                X = np.zeros((100, 2))
+                X[7] = -1
+                rows = weakref.ref(X)
+                try:
+                    runner.predict(X, batch_size=10)
+                except ZeroDivisionError:
+                    del X
+                assert rows() is None
+        finally:
+            gc.enable()
 
     def test_of_the_first_batch_counts_whoever_raises_first(self):
         X = ROWS.copy()

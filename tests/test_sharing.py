@@ -145,6 +145,17 @@ class TestSharing:
         made.note_costs("predict", batches, 1, 100 * COST_S / 5)
         assert pays(made, batches=batches)
 
+    @pytest.mark.parametrize("X", [np.full((20, 2), None), np.ma.zeros((20, 2))], ids=["objects", "masked"])
+    def test_so_does_an_array_that_must_be(self, X):
+        made = Sharing(n_processes=2)
+        batches = Batches(X, 20, 2)
+        made.note_costs("predict", batches, 1, 10 * COST_S / 5)
+        assert pays(made, batches=batches)
+        made.note_pickling("predict", batches, 10, 3.1 * COST_S)
+        assert not pays(made, batches=batches)
+        plain = Batches(np.zeros(X.shape), 20, 2)  # as many bytes, which workers read
+        assert pays(made, batches=plain)
+
     def test_keeps_no_more_kinds_than_it_may(self, monkeypatch):
         monkeypatch.setattr(sharing, "_MOST_KINDS", 3)
         made = Sharing(n_processes=2)

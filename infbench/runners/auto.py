@@ -10,6 +10,7 @@ from functools import partial
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
+from infbench.errors import RunnerError
 from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, untouchable
@@ -168,15 +169,19 @@ class AutoRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         begun_s = time.monotonic()
         paused = begun_s - self._last_s > _PAUSED_AFTER_S
-        # A plain tuple: to make a Kind of it takes longer than all else here.
-        trial = self.trials.get((method, batches.n_samples, batches.batch_size, paused))  # type: ignore[call-overload]
-        if trial is None or batches.batch_size == batches.n_samples:
-            trial = self._find_trial(method, batches, paused=paused)
-        self.chosen = "serial" if trial is None else trial.way
-        runner = self._runner(self.chosen)
-        runner.takes_over = self.takes_over
         try:
-            answer = runner._run(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+            # A plain tuple: to make a Kind of it takes longer than all else here.
+            kind = method, batches.n_samples, batches.batch_size, paused
+            trial = self.trials.get(kind)  # type: ignore[call-overload]
+            if trial is None or batches.batch_size == batches.n_samples:
+                trial = self._find_trial(method, batches, paused=paused)
+            self.chosen = "serial" if trial is None else trial.way
+            runner = self._runner(self.chosen)
+            runner.takes_over = self.takes_over
+            answer = runner._call(method, batches)  # noqa: SLF001  # all was checked when this runner was called
+        except RunnerError as error:  # of one that a signal handler has closed with this one
+            self._check_not_closed(error)
+            raise
         finally:
             self._last_s = time.monotonic()
         if trial is not None and trial.has_choice and trial.note(self._last_s - begun_s):
@@ -279,6 +284,8 @@ class AutoRunner(Runner):
             n_processes = None if name == "serial" else self.n_processes
             runner = make_runner(name, self.estimator, n_processes=n_processes, inner_threads=self.inner_threads)
             self._runners[name] = self._open.enter_context(runner)
+            if self._started_in_pid is None:  # a signal handler has closed this one meanwhile, without that
+                self._open.close()
         return self._runners[name]
 
 

@@ -3,7 +3,8 @@
 A runner holds a fitted estimator and predicts on many rows with it, batch after batch. Runners differ in who computes a
 batch: this process, other processes, threads. They do not differ in the answer: on the same batches every runner
 returns what `SerialRunner` returns, bit for bit, with the same dtype, shape and order of rows, or raises an exception
-of the same class. (A runner that cannot promise the last bit says so: `Runner.bit_exact`.)
+of the same class. (A runner that cannot promise the last bit says so, in `Runner.bit_exact` or, where it depends on how
+the rows lie in memory, in its notes; docs/runners.md says which of them take on settings of the caller.)
 
 A runner is started once and then used for many calls. ::
 
@@ -120,6 +121,9 @@ class Runner(ABC):
         floats agree up to rounding.
     shares_out_rows : bool
         Whether the batches of a call may be computed side by side. Where they are not, a call has one by default.
+    closes_after_call : bool
+        Whether a runner that a signal handler closes in the middle of a call ends what it has started when that call
+        is over: what it is made of cannot be ended before.
     takes_over : bool
         Whether a process that has finished its own share may take over some of another's, where the runner can do that.
     estimator, n_processes, inner_threads
@@ -141,8 +145,10 @@ class Runner(ABC):
     name: ClassVar[str]
     bit_exact: ClassVar[bool] = True
     shares_out_rows: ClassVar[bool] = True
+    closes_after_call: ClassVar[bool] = False
     takes_over: bool = True
     _is_called: bool
+    _must_close: bool
 
     def __init__(self, estimator: Any, n_processes: int | None = None, *, inner_threads: int | None = 1) -> None:
         check_positive_int("n_processes", n_processes, allow_none=True)
@@ -179,7 +185,10 @@ class Runner(ABC):
         return self
 
     def close(self) -> None:
-        """End all that `start` started. May be called again; then it does nothing."""
+        """End all that `start` started. May be called again; then it does nothing.
+
+        In a signal handler, in the middle of a call, see `closes_after_call`.
+        """
         self._leave_turn_to_parent()
         if self._started_in_pid not in (None, os.getpid()):
             self._started_in_pid = None
@@ -187,7 +196,11 @@ class Runner(ABC):
             return
         with self._turn:
             started_in_pid, self._started_in_pid = self._started_in_pid, None
-            if started_in_pid is not None:
+            if started_in_pid is None:
+                return
+            if self._is_called and self.closes_after_call:
+                self._must_close = True
+            else:
                 self._close()
 
     def __enter__(self) -> Self:
@@ -288,11 +301,18 @@ class Runner(ABC):
                 raise RunnerError(
                     f"{type(self).__name__} is already running a call on this thread: a signal handler cannot use it"
                 )
-            self._is_called = True
-            try:
-                return self._run(method, Batches(sliceable(X), n_samples, int(batch_size)))
-            finally:
-                self._is_called = False
+            return self._call(method, Batches(sliceable(X), n_samples, int(batch_size)))
+
+    def _call(self, method: str, batches: Batches) -> Any:
+        """Compute all batches, and then close where a signal handler would have done so."""
+        self._is_called = True
+        try:
+            return self._run(method, batches)
+        finally:
+            self._is_called = False
+            if self._must_close:
+                self._must_close = False
+                self._close()
 
     def default_batch_size(self, n_samples: int, method: str = "predict") -> int:  # noqa: ARG002  # most ask nobody
         """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.
@@ -337,7 +357,7 @@ class Runner(ABC):
     def _make_turn(self) -> None:
         self._turn = threading.RLock()  # a signal handler may close what its own thread is using
         self._turn_pid = os.getpid()
-        self._is_called = False
+        self._is_called = self._must_close = False
 
     def _leave_turn_to_parent(self) -> None:
         """Make a lock anew in a fork: the thread that held the old one is not there to release it."""

@@ -85,9 +85,9 @@ class SharedBuffer:
         """
         return np.ndarray(shape, dtype, self._map, offset, strides)
 
-    def view(self, n_bytes: int) -> memoryview:
-        """Return the first `n_bytes` bytes, without a copy."""
-        return memoryview(self._map)[:n_bytes]
+    def view(self) -> memoryview:
+        """Return all bytes, without a copy."""
+        return memoryview(self._map)
 
     def close(self) -> None:
         """Give the descriptor back, and the memory as soon as no array lies in it. May be called again."""

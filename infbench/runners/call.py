@@ -118,7 +118,12 @@ class Call:
     def answer(self) -> Any:
         """Join the answers in the order of the batches, or raise the error of the first batch that has one."""
         if self.errors:
-            raise self.errors[min(self.errors)]
+            error = self.errors[min(self.errors)]
+            self.errors.clear()
+            try:
+                raise error
+            finally:
+                del error  # it would hold itself, and all rows with it, until the next collection
         parts, index = [], 0
         while index < len(self.batches):
             if index in self.joined:

@@ -116,13 +116,15 @@ class CallerMemory:
         self._here, self._there = _Piece(), _Piece()
         self._read = self._read_by_fd
         if _process_vm_readv is not None:
+            self._read = self._read_by_pid
             sample = np.empty(_SAMPLE_BYTES, np.uint8)
             try:
-                self._read_by_pid(sample, sample_address)
+                self.read(sample, sample_address)
+                is_right = sample.tobytes() == os.pread(fd, _SAMPLE_BYTES, sample_address)
             except OSError:
-                return  # it is not allowed
-            if sample.tobytes() == os.pread(fd, _SAMPLE_BYTES, sample_address):
-                self._read = self._read_by_pid
+                is_right = False
+            if not is_right:
+                self._read = self._read_by_fd
 
     def read(self, memory: Buffer, address: int) -> None:
         """Fill some memory with what lies at an address there.
@@ -161,7 +163,7 @@ class CallerMemory:
             number = ctypes.get_errno()
             if number == errno.ESRCH:
                 return 0
-            if number == errno.EPERM:  # the caller has changed its user since
+            if number == errno.EPERM:  # to anybody but a parent, or as the caller has changed its user since
                 self._read = self._read_by_fd
                 return self._read_by_fd(memory, address)
             raise OSError(number, os.strerror(number))

@@ -91,7 +91,7 @@ class WorkerHandle:
     def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
         """Hand a share over; see `Share` for what follows it."""
         self.busy = True
-        self._seen_next, self._seen_s = share.start, time.monotonic()
+        self._seen_next = share.start
         if self.desk.shares.put(share.to_bytes(len(news))):
             wake(self.connection)
         for message, fd in news:
@@ -100,6 +100,7 @@ class WorkerHandle:
                 send_fd(self.connection, fd)
         if pickled is not None:
             send_bytes(self.connection, pickled)
+        self._seen_s = time.monotonic()
 
     def receive(self) -> tuple[Done, Any] | None:
         """Return what became of the share, if the worker has said so, and its answers or what it raised.
@@ -232,7 +233,7 @@ class Crew:
         Returns
         -------
         int or None
-            The exit code of the old process; None where the template was gone too, and had to be started anew.
+            The exit code of the old process; None where the template was gone too, and so nobody can tell.
 
         Raises
         ------
@@ -284,7 +285,7 @@ class Crew:
         with _start_errors():
             # New with every template: where the last one was killed, a worker of it may still be at a batch.
             self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
-            memory = self._control.view(self._control.n_bytes)
+            memory = self._control.view()
             for worker in self.workers:
                 worker.desk = Desk(memory, worker.index)
             with os.fdopen(anonymous_file(), "wb") as pickled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ class FuturesRunner(Runner):
     """
 
     name: ClassVar[str] = "futures"
+    closes_after_call: ClassVar[bool] = True  # a handler amid `submit` would wait for the lock that it holds
 
     def __init__(
         self,
@@ -47,12 +48,13 @@ class FuturesRunner(Runner):
         self._pool.shutdown(cancel_futures=True)
 
     def _run(self, method: str, batches: Batches) -> Any:
+        answers = []
         try:
-            return join(list(self._pool.map(compute_with_kept, [(method, packed(batch)) for batch in batches])))
+            for answer in self._pool.map(compute_with_kept, [(method, packed(batch)) for batch in batches]):
+                self._check_not_closed()
+                answers.append(answer)
         except BrokenProcessPool as broken:
             self._close()
             self._start()
             raise RunnerError(f"a worker of the executor died: {broken}") from broken
-        except CancelledError as cancelled:
-            self._check_not_closed(cancelled)
-            raise
+        return join(answers)

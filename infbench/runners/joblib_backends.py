@@ -19,18 +19,15 @@ from infbench.runners.travel import errors_that_travel
 class _JoblibRunner(Runner):
     """Hands each batch to a reused ``joblib.Parallel``."""
 
+    # Ended in the middle of a call, joblib would wait for ever for its threads, or raise what hides a handler's error.
+    closes_after_call: ClassVar[bool] = True
+
     def _start(self) -> None:
         with self._backend():
             self._parallel = joblib.Parallel(n_jobs=self.n_processes)
         self._parallel.__enter__()
 
     def _close(self) -> None:
-        # Ended by a signal handler in the middle of a call, joblib would wait for ever for its threads, or raise what
-        # hides the handler's own error. So the call goes on, and ends everything when it is over.
-        if not (self._is_called and self._started_in_pid is None):
-            self._end()
-
-    def _end(self) -> None:
         self._parallel.__exit__(None, None, None)
 
     def _backend(self) -> Any:
@@ -48,12 +45,9 @@ class _JoblibRunner(Runner):
         except BaseException:
             # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
             if self._started_in_pid is not None:
-                self._end()
+                self._close()
                 self._start()
             raise
-        finally:
-            if self._started_in_pid is None:  # a signal handler has closed it
-                self._end()
 
 
 class LokyRunner(_JoblibRunner):
@@ -94,12 +88,12 @@ class LokyRunner(_JoblibRunner):
     def _task(self, method: str, batch: Any) -> Any:
         return joblib.delayed(compute_in_worker)(self.estimator, method, packed(batch), self.inner_threads)
 
-    def _end(self) -> None:
+    def _close(self) -> None:
         LokyRunner._n_open -= 1
         if LokyRunner._n_open == 0:
             # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
             self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
-        super()._end()
+        super()._close()
 
     def _run(self, method: str, batches: Batches) -> Any:
         try:
@@ -128,8 +122,8 @@ class ThreadingRunner(_JoblibRunner):
         self._threads: set[threading.Thread] = set()
         super()._start()
 
-    def _end(self) -> None:
-        super()._end()
+    def _close(self) -> None:
+        super()._close()
         # joblib does not wait for them. The limit of BLAS would hold for the caller until the last of them has ended.
         for thread in self._threads - {threading.current_thread()}:
             thread.join()

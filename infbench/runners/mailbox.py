@@ -13,7 +13,7 @@ NEXT, UNREAD, LIMIT, COPIED = 0, 1, 8, 9
 """Words of a desk. `NEXT` is the batch that the worker will begin next, written by the worker. `LIMIT` is where it
 stops, written by the caller, who lowers it to take the last batches over. Neither is guarded: if the worker begins a
 batch just as the caller takes it over, both compute it and the answer is the same. For `UNREAD`, the worker's, and
-`COPIED`, the caller's, see `infbench.runners.joint_copy`."""
+`COPIED`, the caller's, see `infbench.runners.joint_copy`. The caller sets them all before it sends a share."""
 
 _LINE_BYTES = 64
 """What a processor fetches from another at once. What two sides write lies in different ones."""
@@ -75,7 +75,6 @@ class Desk:
     def clear(self) -> None:
         """Make both mailboxes empty, for a worker that has yet to look. Only while the other end is not in use."""
         self.shares.clear()
-        self.shares.say_asleep()
         self.dones.clear()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What `ProcessRunner`, the launcher, a template and its workers say to each other.
 
-Every message is a pickled tuple, small; rows and answers lie in memory. A tuple holds plain values only, as instances
-of a class take pickle ten times as long.
+Where nothing else is said, a message is a pickled tuple, small; rows and answers lie in memory. A tuple holds plain
+values only, as instances of a class take pickle ten times as long.
 
 To the launcher, over a connection:
 

@@ -46,6 +46,7 @@ class MpireRunner(Runner):
     """
 
     name: ClassVar[str] = "mpire"
+    closes_after_call: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class PoolRunner(Runner):
     """
 
     name: ClassVar[str] = "pool"
+    closes_after_call: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class PoolRunner(Runner):
         return join(self._answers(self._pool.map_async(compute_with_kept, tasks, chunksize=1)))
 
     def _answers(self, result: multiprocessing.pool.ApplyResult[list[Any]]) -> list[Any]:
-        """Wait for the answers, which never come from a pool that a signal handler has closed."""
+        """Wait for the answers, or until a signal handler has closed the runner."""
         while not result.ready():
             result.wait(_LOOK_EVERY_S)
             self._check_not_closed()

@@ -86,7 +86,8 @@ class ProcessRunner(Runner):
     A worker that dies is replaced and its share is computed once more; if it dies again, the call raises `WorkerDied`
     and the runner stays usable. An exception of the estimator comes back with its type, the worker's traceback as its
     cause. Where rows or answers are not plain numbers (data frames, sparse matrices, objects), a share of them is
-    pickled, once, in each direction; `timeout` does not watch that being sent.
+    pickled, once, in each direction; `timeout` does not watch that being sent, and what a worker takes to load it
+    counts as its first batch.
 
     Workers compute under the settings of the calling thread: scikit-learn's configuration and numpy's error handling.
     Where an estimator changes its rows, as ``StandardScaler(copy=False)`` does, only those that the caller computes

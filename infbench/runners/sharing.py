@@ -7,6 +7,7 @@ from typing import Any
 from infbench.runners.batches import Batches
 from infbench.runners.call import plan_shares
 from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
+from infbench.runners.rows import is_shareable
 from infbench.runners.trial import Trial
 
 HAND_OUT_S, WAKE_S = 90e-6, 400e-6
@@ -84,7 +85,8 @@ class Sharing:
         saved_s, surely_saved_s = (
             n_given_away * batch_s * 2 * batch_s / (2 * batch_s + times * read_s) for times in (1.0, _SLOW_READING)
         )
-        pickling_s = self._pickling_s.get(row, 0.0) * n_given_away * batches.batch_size
+        is_pickled = bool(self._pickling_s) and not is_shareable(batches.X)
+        pickling_s = self._pickling_s.get(row, 0.0) * n_given_away * batches.batch_size if is_pickled else 0.0
         cost_s = HAND_OUT_S + WAKE_S * asleep + _PICKLED * pickling_s
         if saved_s <= cost_s:
             return False
@@ -110,10 +112,11 @@ class Sharing:
         self._costs_s[row] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
 
     def note_pickling(self, method: str, batches: Batches, n_rows: int, seconds: float) -> None:
-        """Keep what the caller took to pickle so many rows. Of those whose bytes are known, reading is reckoned."""
+        """Keep what the caller took to pickle so many rows."""
         row = _row_of(method, batches)
-        if not row[1]:
-            self._pickling_s[row] = seconds / n_rows
+        if row not in self._pickling_s:
+            _make_room(self._pickling_s)
+        self._pickling_s[row] = seconds / n_rows
 
     def note_call(self, seconds: float) -> None:
         """Keep what the whole call took, the last one that was asked about."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, ClassVar
 
 from infbench.runners.ambient import ambient, take_on
@@ -27,6 +27,7 @@ class ThreadsRunner(Runner):
     """
 
     name: ClassVar[str] = "threads"
+    closes_after_call: ClassVar[bool] = True  # a handler amid `submit` would wait for the lock that it holds
 
     def _start(self) -> None:
         self._inner_threads = InnerThreads(self.inner_threads)
@@ -40,6 +41,7 @@ class ThreadsRunner(Runner):
         settings = ambient()
 
         def compute(batch: Any) -> Any:
+            self._check_not_closed()  # or the call would go on to its end
             take_on(settings)
             # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
             with self._inner_threads.limited():
@@ -47,13 +49,12 @@ class ThreadsRunner(Runner):
 
         # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
         with self._inner_threads.limited():
-            futures = [self._pool.submit(compute, batch) for batch in batches]
+            futures: list[Future[Any]] = []
             try:
+                for batch in batches:
+                    futures.append(self._pool.submit(compute, batch))  # noqa: PERF401  # those before an error are known
                 return join([future.result() for future in futures])
-            except BaseException as error:
-                # Or the limit of BLAS would hold for the caller until the last of them has ended. Nobody tells of those
-                # that never begin, in a pool that a signal handler has closed.
+            except BaseException:
+                # Or the limit of BLAS would hold for the caller until the last of them has ended.
                 wait([future for future in futures if not future.cancel()])
-                if isinstance(error, CancelledError):
-                    self._check_not_closed(error)
                 raise

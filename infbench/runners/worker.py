@@ -54,7 +54,7 @@ class Worker:
     ) -> None:
         self._connection = connection
         self._estimator = estimator
-        self._desk = Desk(control.view(control.n_bytes), index)
+        self._desk = Desk(control.view(), index)
         self._spin_s = spin_s
         self._memory = memory
         self._mapped: dict[int, SharedBuffer] = {}
