@@ -31,7 +31,7 @@ from infbench.site import page, points, publisher, raw, stock, stored, words
 from infbench.site.changes import find_steps
 from infbench.site.points import Measured, Point, Workload, points_of
 from infbench.site.stored import COST_RATIO, DISPATCH, LATENCY, MEMORY, SCALING, SIZES, START_UP, THROUGHPUT, load_runs
-from infbench.stats import Estimate
+from infbench.stats import Estimate, ScalingLaw
 
 ROOT = Path(__file__).parents[1]
 COMMITS = [letter * 40 for letter in "abcde"]
@@ -202,6 +202,20 @@ def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
         ({8_000: point(3.0, 2.9, 3.1, paired=False)}, "Inconclusive", None, "not measured in pairs"),
         ({8_000: point(0.5, 0.0, math.inf)}, "Inconclusive", None, "interval unknown"),
         ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "noise floor unknown"),
+        ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "that cannot be judged"),
+        # From where it pays on, it does so by so much; what few rows gain is not part of that.
+        (
+            {100: point(2.5, 2.4, 2.6), 1_000: point(0.9, 0.8, 0.92), 8_000: point(1.5, 1.4, 1.6)},
+            "It pays",
+            8_000,
+            "is up to 1.50 times as fast",
+        ),
+        (
+            {1_000: point(0.9, 0.8, 1.0, paired=False), 8_000: point(1.4, 1.3, 1.5), 64_000: point(1.5, 1.4, 1.6)},
+            "It pays",
+            8_000,
+            "wins with every number of rows measured in pairs, 8,000 and more",
+        ),
         # What was not measured in pairs neither wins nor loses.
         ({1_000: point(9.0, 8.0, 10.0, paired=False), 8_000: point(0.5, 0.4, 0.6)}, "It does not pay", None, "0.50"),
     ],
@@ -216,6 +230,10 @@ def test_where_it_breaks_even_is_told_only_where_fewer_rows_were_measured():
     found = words.verdict("process", 2, 1_000, {8_000: point(1.5, 1.4, 1.6), 64_000: point(1.9, 1.8, 2.0)})
     assert (found.start, found.fewest, found.best) == (8_000, 8_000, 64_000)
     assert "wins with every number of rows measured, 8,000 and more, and is up to 1.90" in found.text
+
+
+def test_small_ratios_have_two_digits():
+    assert [words.two_places(value) for value in (1.925, 0.0995, 0.02785, 0.0401)] == ["1.93", "0.10", "0.028", "0.04"]
 
 
 @pytest.mark.parametrize(
@@ -315,6 +333,13 @@ def test_scaling_laws_are_told_only_where_they_were_fitted(tmp_path):
     assert "were not recorded" in unrecorded["say"]
 
 
+@pytest.mark.parametrize(("least", "is_told"), [(0.0, False), (0.001, True)])
+def test_a_number_of_processes_is_called_the_fastest_only_where_there_is_one(least, is_told):
+    law = ScalingLaw(Estimate(0.02, 0.01, 0.03), Estimate(0.002, least, 0.004), ())
+    told = words.scaling({n: Estimate(1.0 * n, n, n) for n in (1, 2, 4, 8)}, law, law, recorded=True)
+    assert ("would be fastest with 22 processes" in told) == is_told
+
+
 # Parts
 
 
@@ -378,6 +403,21 @@ def test_a_newer_run_of_one_suite_alone_counts_there(tmp_path):
     (scaling,) = built.parts["model-0-0"]["scaling"]
     assert scaling["points"][-1][1] == pytest.approx(8 / 4.5, rel=0.01)
     assert len(built.parts["model-0-0"]["verdicts"]) == 1
+
+
+@pytest.mark.parametrize("failed", [COST_RATIO, THROUGHPUT])
+def test_what_failed_in_a_newer_run_hides_no_older_figure(tmp_path, failed):
+    run = {"versions": versions_of("1.9.1")}
+    figures = paired("forest", 0.1, 0.06)
+    write_result(tmp_path, figures, commit=COMMITS[0], date=1, **run)
+    newer = {name: values for name, values in figures.items() if name != failed}
+    write_result(tmp_path, newer, commit=COMMITS[1], date=2, **run)
+    part = build(tmp_path).parts["model-0-0"]
+    (verdict,) = part["verdicts"]
+    assert verdict["answer"] == "It pays"
+    (runners,) = part["runners"]
+    times = {row[0]: row[1] for row in runners["runners"]}
+    assert times == {"serial": pytest.approx(0.1), "process": pytest.approx(0.06)}
 
 
 def test_a_set_is_named_by_what_sets_it_apart(tmp_path):

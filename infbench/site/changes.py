@@ -169,7 +169,7 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
     Parameters
     ----------
     measured : sequence of Measured
-        By date.
+        In the order of the history.
 
     Returns
     -------
@@ -195,9 +195,9 @@ def compare(
     skipped: int = 0,
 ) -> Step | None:
     """Return the step of one quantity from one run to another, None where either lacks it."""
-    if quantity == Quantity.SERIAL:  # any runner will do; one that both ends have has figures that may confirm it
-        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3])
-        key = next((other for other in alike if other in before.points and other in after.points), key)
+    if quantity == Quantity.SERIAL:  # any runner will do; one that both ends have, with all figures, may confirm it
+        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3] and other in after.points)
+        key = max(alike, key=lambda other: _n_figures(before, other) + _n_figures(after, other), default=key)
     ends = _figure(before, key, quantity), _figure(after, key, quantity)
     if ends[0] is None or ends[1] is None:
         return None
@@ -265,11 +265,14 @@ def _release_pairs(sets: Sequence[ReleaseSet], members: Sequence[Measured]) -> I
     by_set: dict[ReleaseSet, dict[str, Measured]] = defaultdict(dict)
     for one in members:
         by_set[one.run.release_set][one.run.commit] = one
-    for older, newer in pairwise(release_set for release_set in sets if release_set in by_set):
-        common = [commit for commit in by_set[older] if commit in by_set[newer]]
-        if common:
-            skipped = sets.index(newer) - sets.index(older) - 1
-            yield by_set[older][common[-1]], by_set[newer][common[-1]], skipped
+    present = [release_set for release_set in sets if release_set in by_set]
+    for position, newer in enumerate(present):
+        for older in reversed(present[:position]):
+            common = [commit for commit in by_set[older] if commit in by_set[newer]]
+            if common:
+                skipped = sets.index(newer) - sets.index(older) - 1
+                yield by_set[older][common[-1]], by_set[newer][common[-1]], skipped
+                break
 
 
 def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> Iterator[_Pair]:
@@ -294,6 +297,10 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
     if quantity == Quantity.SPEEDUP:
         return point.speedup if point.paired else None
     return point.serial if quantity == Quantity.SERIAL else point.parallel
+
+
+def _n_figures(one: Measured, key: _Key) -> int:
+    return sum(_figure(one, key, quantity) is not None for quantity in Quantity)
 
 
 def _confirmed(
@@ -342,29 +349,29 @@ _FROM_OTHERS = {
 """Each quantity as the product of powers of the other two: speedup = serial time / parallel time."""
 
 _OPPOSITE = {Outcome.HIGHER: Outcome.LOWER, Outcome.LOWER: Outcome.HIGHER}
-_PACE = {Outcome.HIGHER: "slower", Outcome.LOWER: "faster"}
+_BECAME = {Outcome.HIGHER: "longer", Outcome.LOWER: "shorter"}
 
 
 def _meaning_of_speedup(outcome: Outcome, serial: Outcome, parallel: Outcome) -> tuple[Meaning, str]:
     """Say whether a changed speedup is good, and which of the two times moved it."""
     meaning = Meaning.BETTER if outcome == Outcome.HIGHER else Meaning.WORSE
-    one = f"one process got {_PACE[outcome]}"
+    serial_became = f"serial time became {_BECAME[outcome]}"
     if parallel == _OPPOSITE[outcome]:
-        several = f"several processes got {_PACE[parallel]}"
-        return meaning, f"{several}, and {one}" if serial == outcome else several
+        parallel_became = f"parallel time became {_BECAME[parallel]}"
+        return meaning, f"{parallel_became}, and {serial_became}" if serial == outcome else parallel_became
     if serial == outcome:
         if parallel == Outcome.NOISE:
-            return Meaning.NEITHER, f"only because {one}"
+            return Meaning.NEITHER, f"only because {serial_became}"
         if parallel == outcome:
-            return Meaning.NEITHER, f"only because {one} by more than several did"
-        return Meaning.NEITHER, f"{one}; what several did is inconclusive"
+            return Meaning.NEITHER, f"only because {serial_became} by more than parallel time did"
+        return Meaning.NEITHER, f"{serial_became}; what parallel time did is inconclusive"
     if serial == parallel:
         noise = "neither time alone moved beyond its noise"
         return meaning, noise if serial == Outcome.NOISE else "which of the two times moved it is inconclusive"
-    return meaning, f"{_move('one process', serial)}; {_move('several', parallel)}"
+    return meaning, f"{_move('serial time', serial)}; {_move('parallel time', parallel)}"
 
 
-def _move(who: str, outcome: Outcome) -> str:
-    if outcome in _PACE:
-        return f"{who} got {_PACE[outcome]}"
-    return f"what {who} did is inconclusive" if outcome == Outcome.INCONCLUSIVE else f"{who} stayed within the noise"
+def _move(what: str, outcome: Outcome) -> str:
+    if outcome in _BECAME:
+        return f"{what} became {_BECAME[outcome]}"
+    return f"what {what} did is inconclusive" if outcome == Outcome.INCONCLUSIVE else f"{what} stayed within the noise"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isinf
 from typing import Any
 
 from infbench.site import words
 from infbench.site.changes import Outcome, Quantity, Step, compare
-from infbench.site.points import BASELINE, SUITE_RUNNER, Measured, Point, Workload
+from infbench.site.points import BASELINE, SUITE_RUNNER, Measured, Point, Workload, points_of
 from infbench.site.repeats import Repeats
 from infbench.site.stored import (
     COST_RATIO,
@@ -61,7 +61,7 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
     Parameters
     ----------
     measured : sequence of Measured
-        By date.
+        In the order of the history.
     steps : sequence of Step
         What `find_steps` finds in them.
     subjects : mapping of str to str
@@ -128,17 +128,21 @@ class _View:
         self._index = index
         self._repeats = Repeats(measured)
         self._history: dict[_Key, list[Measured]] = defaultdict(list)
-        # The newest that has a figure counts: a run that failed, or that was a part of the suites, hides no older one.
-        self._points: dict[ReleaseSet, dict[_Key, Point]] = defaultdict(dict)
-        self._figures: dict[ReleaseSet, dict[tuple[Any, ...], Figure]] = defaultdict(dict)
+        # The newest of each figure counts: a run that failed, or that was a part of the suites, hides no older one.
+        newest: dict[ReleaseSet, Run] = {}
         for one in measured:
-            self._points[one.run.release_set].update(one.points)
-            self._figures[one.run.release_set].update(one.run.figures)
+            older = newest.get(one.run.release_set)
+            figures = one.run.figures if older is None else {**older.figures, **one.run.figures}
+            newest[one.run.release_set] = replace(one.run, figures=figures)
             for key in one.points:
                 self._history[key].append(one)
-        self._steps: dict[tuple[Workload, str, str], list[Step]] = defaultdict(list)
+        self._figures = {release_set: run.figures for release_set, run in newest.items()}
+        self._points = {release_set: points_of(run) for release_set, run in newest.items()}
+        self._steps: dict[tuple[Any, str], list[Step]] = defaultdict(list)
         for step in steps:
-            self._steps[step.workload, step.runner, step.kind].append(step)
+            # That of a serial time belongs to every runner, with every number of processes.
+            about = step.workload[:3] if step.runner == BASELINE else (step.workload, step.runner)
+            self._steps[about, step.kind].append(step)
 
     def of_model(self, model: str) -> Json:
         """Return the part of a model."""
@@ -228,16 +232,11 @@ class _View:
         }
 
     def _told_steps(self, key: _Key) -> dict[str, list[Step]]:
-        """Return the steps of a runner with those of the serial time, which belong to every runner."""
-        workload, runner = key
-        found = {}
-        for kind in ("release", "commit"):
-            steps = list(self._steps.get((workload, runner, kind), []))
-            for (other, name, other_kind), serial in self._steps.items():
-                if name == BASELINE and other_kind == kind and other[:3] == workload[:3]:
-                    steps += serial
-            found[kind] = sorted(steps, key=lambda step: -step.size)
-        return found
+        """Return the steps of a runner, and those of the serial time, by kind, the largest first."""
+        return {
+            kind: sorted(self._steps[key, kind] + self._steps[key[0][:3], kind], key=lambda step: -step.size)
+            for kind in ("release", "commit")
+        }
 
     def _along_rows(self, release_set: ReleaseSet, workload: Workload, runner: str) -> dict[int, Point]:
         return {

@@ -55,7 +55,12 @@ def number(count: int) -> str:
 
 
 def two_places(value: float) -> str:
-    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do."""
+    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do.
+
+    A small one has two digits instead of two places.
+    """
+    if value < 0.0995:
+        return f"{float(f'{value:.4g}'):.2g}"
     return str(Decimal(float(f"{value:.4g}")).quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
@@ -116,7 +121,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     else:
         answer = Answer.DOES_NOT if all(outcome is False for outcome in outcomes.values()) else Answer.INCONCLUSIVE
     # Only rows that won may be quoted as what can be gained, and only rows that did not lose as inconclusive.
-    quoted = [n_samples for n_samples in judged if won[n_samples]]
+    quoted = [n_samples for n_samples in judged if won[n_samples] and n_samples >= (start or 0)]
     quoted = quoted or [n_samples for n_samples in judged if outcomes[n_samples] is None] or list(judged)
     best = max(quoted, key=lambda n_samples: _speedup(judged[n_samples]).value)
     speedup = _speedup(judged[best])
@@ -125,25 +130,29 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     sizes = f"{_rows(best)} in batches of {number(batch_size)}"
     gain = f"{two_places(speedup.value)} times as fast as one process"
     evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {speedup.value / n_processes:.0%}"
+    measured = "measured" if len(judged) == len(points) else "measured in pairs"
     only = f"With {sizes}, the only number of rows measured{' in pairs' if judged[best].paired else ''}, "
     in_batches = f"In batches of {number(batch_size)} rows, {who}"
     if start is not None:
         text = f"{only}{who} wins: it is {gain} ({evidence})."
         if not alone:
-            range_ = f"{in_batches} wins {_from(start, outcomes)}"
+            range_ = f"{in_batches} wins {_from(start, outcomes, measured)}"
             text = f"{range_}, and is up to {gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.IN_PART:
         winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
-        text = f"{in_batches} wins with {winning} rows, but not with the largest number measured: it is up to {gain}, "
-        text += f"with {_rows(best)} ({evidence})."
+        text = f"{in_batches} wins with {winning} rows, but not with the largest number {measured}: it is up to "
+        text += f"{gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.DOES_NOT:
         text = f"{only}{who} loses: it is {gain} ({evidence})."
         if not alone:
-            text = f"{in_batches} loses with every number of rows measured: at best it is {gain}, with {_rows(best)} "
+            text = f"{in_batches} loses with every number of rows {measured}: at best it is {gain}, with {_rows(best)} "
             text += f"({evidence})."
     elif judged[best].paired:
         subject = f"{only}{who}" if alone else f"{in_batches}, with {_rows(best)},"
-        text = f"{subject} is {gain} ({evidence}): that does not stand out from the noise."
+        floor = judged[best].noise_floor
+        is_known = speedup.is_bounded and floor is not None and floor.is_bounded
+        so = "does not stand out from the noise" if is_known else "cannot be judged"
+        text = f"{subject} is {gain} ({evidence}): that {so}."
     else:
         text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
     return Verdict(answer, text, start, min(judged), best)
@@ -182,10 +191,10 @@ def _floor(point: Point) -> str:
     return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}{whose}"
 
 
-def _from(start: int, outcomes: Mapping[int, bool | None]) -> str:
+def _from(start: int, outcomes: Mapping[int, bool | None], measured: str) -> str:
     below = max((n_samples for n_samples in outcomes if n_samples < start), default=None)
     if below is None:  # where it breaks even, nobody knows
-        return f"with every number of rows measured, {number(start)} and more"
+        return f"with every number of rows {measured}, {number(start)} and more"
     return f"from {_rows(start)} on ({'it loses' if outcomes[below] is False else 'inconclusive'} with {number(below)})"
 
 
@@ -328,7 +337,7 @@ def scaling(
         counts = listed([str(n_processes) for n_processes in sorted(speedups)])
         return f"{most} No law is fitted: a fit takes {MIN_COUNTS} numbers of processes, and {counts} were measured."
     peak = ""
-    if usl.coherency.value > 0:
+    if usl.coherency.low > 0:  # or there may be no such number
         at = sqrt(max(1 - usl.contention.value, 0.0) / usl.coherency.value)
         peak = f" and would be fastest with {at:.0f} processes" if at > 1 else ""
     return (

@@ -12,9 +12,10 @@
 
   // Numbers as people read them.
   const count = (value) => Number(value).toLocaleString("en-US");
-  const ratio = (value) => (value === null ? "–" : value.toFixed(2));
+  const places = (value) => (value < 0.0995 ? String(Number(value.toPrecision(2))) : value.toFixed(2)); // small ones: two digits
+  const ratio = (value) => (value === null ? "–" : places(value));
   const share = (value) => (value === null ? "–" : `${Math.round(value * 100)}%`);
-  const range = (low, high) => (low === null ? "unknown" : `${low.toFixed(2)} to ${high.toFixed(2)}`);
+  const range = (low, high) => (low === null ? "unknown" : `${places(low)} to ${places(high)}`);
   const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const duration = (value) => {
     if (value === null) return "–";
@@ -48,7 +49,10 @@
   const KEYS = ["machine", "model", "rows", "batch", "runner", "processes", "libraries", "show", "of"];
   const FIGURES = ["runner", "processes", "batch", "rows"]; // what is kept first where not everything can be
   const chosen = {};
-  const fragment = (changes) => `#${new URLSearchParams(KEYS.filter((key) => ({ ...chosen, ...changes })[key] !== undefined).map((key) => [key, { ...chosen, ...changes }[key]]))}`;
+  const fragment = (changes) => {
+    const choice = { ...chosen, ...changes };
+    return `#${new URLSearchParams(KEYS.filter((key) => choice[key] !== undefined).map((key) => [key, choice[key]]))}`;
+  };
   const wanted = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].filter(([key]) => KEYS.includes(key)));
   const at = (entry) => Object.fromEntries(FIGURES.map((key) => [key, String(entry[key])]));
   const fits = (entry, keys) => keys.every((key) => String(entry[key]) === chosen[key]);
@@ -83,6 +87,7 @@
     try {
       [data, changes] = await Promise.all([load(model.part), load(computer.changes)]);
     } catch (error) {
+      if (turn !== render) return;
       document.getElementById("status").textContent = `The data could not be loaded: ${error.message}.`;
       return;
     }
@@ -108,9 +113,12 @@
     view.verdict = data.verdicts.find((one) => one.set === view.set && fits(one, ["batch", "runner", "processes"]));
     view.runners = data.runners.find((one) => one.set === view.set && fits(one, ["rows", "batch", "processes"]));
     draw = () => {
-      const focused = document.activeElement.id;
-      [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((section) => section(view));
-      if (focused) document.getElementById(focused).focus({ preventScroll: true }); // it may have been drawn anew
+      const active = document.activeElement;
+      const section = active.closest("section");
+      const position = section ? [...section.querySelectorAll(FOCUSABLE)].indexOf(active) : -1;
+      [verdict, releases, scaling, batches, runners, commits, whatChanged].forEach((one) => one(view));
+      const anew = position < 0 ? null : section.querySelectorAll(FOCUSABLE)[position]; // what had the focus is gone
+      if (anew) anew.focus({ preventScroll: true });
     };
     draw();
     document.title = `${model.name}, ${entry.runner} – ${project}`;
@@ -120,6 +128,7 @@
     document.body.dataset.ready = location.hash || "#";
   }
 
+  const FOCUSABLE = "a, button, select, [tabindex]";
   let draw = () => {};
   let lastWidth = 0;
   new ResizeObserver(() => {
@@ -214,14 +223,14 @@
   ];
   const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
   const told = (row) => `one process ${duration(row[S])}, ${chosen.runner} ${duration(row[P])}, speedup ${ratio(row[X])} (${range(row[X + 1], row[X + 2])})`;
-  const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${chosen.runner}, ${chosen.processes} processes`;
+  const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${chosen.runner} (n_processes=${chosen.processes})`;
 
   /* Times above, speedup below: the two charts that releases and commits share, as far as they have something to show. */
   function timeline(by, rows, places, heads, read) {
     const times = (figure, width) => {
       const series = [
         { name: "one process", class: "serial", shape: "square", points: rows.map((row) => three(row, S)) },
-        { name: `${chosen.runner}, ${chosen.processes} processes`, class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
+        { name: `${chosen.runner} (n_processes=${chosen.processes})`, class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
       ];
       figure.append(charts.legend(series));
       charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time by ${by}, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
@@ -323,7 +332,7 @@
   function batches({ data, set }) {
     const found = data.maps.find((one) => one.set === set && fits(one, ["runner", "processes"]));
     if (!found) {
-      fill("batches", `${chosen.runner} with ${chosen.processes} processes was not measured with scikit-learn ${chosen.libraries}.`, [], []);
+      fill("batches", `${chosen.runner} (n_processes=${chosen.processes}) was not measured with scikit-learn ${chosen.libraries}.`, [], []);
       return;
     }
     const [rows, columns] = [0, 1].map((i) => [...new Set(found.cells.map((cell) => cell[i]))].sort((a, b) => a - b));
@@ -341,7 +350,7 @@
     };
     const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
     fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
-      [table(`Efficiency: ${chosen.model}, ${chosen.runner}, ${chosen.processes} processes, scikit-learn ${chosen.libraries}`,
+      [table(`Efficiency: ${chosen.model}, ${chosen.runner} (n_processes=${chosen.processes}), scikit-learn ${chosen.libraries}`,
         [["Rows", true], ["Batch", true], ["Efficiency", true], ["Speedup", true], ["99 % interval", true], ["Judged"]], lines,
         found.cells.findIndex((cell) => String(cell[0]) === chosen.rows && String(cell[1]) === chosen.batch))]);
   }
@@ -398,11 +407,12 @@
       const release = one.kind === "release";
       const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map((commit) => catalog.commits[commit].hash.slice(0, 8));
       const value = one.quantity === "speedup" ? ratio : duration;
-      const measured = one.runner === "serial" ? { ...at(one), runner: chosen.runner } : at(one);
+      const { runner, ...sizes } = at(one);
+      const measured = runner === "serial" ? sizes : { ...sizes, runner }; // every runner shows the serial time
       const to = { machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show, ...(chosen.of ? { of: chosen.of } : {}) };
       const meaning = chosen.show === "inconclusive" ? html("span", {}, "~ inconclusive") : html("span", { class: `meaning ${one.meaning}` }, WORDS[one.meaning]);
       return [
-        html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner}, ${one.processes} processes`}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
+        html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner} (n_processes=${one.processes})`}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
         html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
         ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
         html("span", {}, `${value(one.before)} → ${value(one.after)}`),
