@@ -134,7 +134,8 @@ def compare(
     files = {"text": output, "json": json_file, "csv": csv_file, "markdown": markdown_file}
     given = click.get_current_context().get_parameter_source
     with _errors_as_exit_codes():
-        check_writable([path for path in files.values() if path is not None])
+        inputs = [workload[file] for file in ("model_file", "data_file") if workload[file] is not None]
+        check_writable([path for path in files.values() if path is not None], inputs=inputs)
         defaults = _QUICK if quick else _USUAL
         # Not `is None`: that may have been asked for.
         workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
@@ -376,8 +377,8 @@ def _measure(
         except ValueError as error:  # NotFittedError of scikit-learn, which need not be loaded for other estimators
             raise InvalidParameterError(str(error)) from error
         for position, (name, number) in enumerate(product(runners, n_samples)):
-            rows = "" if len(n_samples) == 1 else f", {number:,} rows"
-            show(f"start {name}{rows}", position * repeat)
+            what = name if len(n_samples) == 1 else f"{name}, {number:,} rows"
+            show(f"start {what}", position * repeat)
             try:
                 comparison = compare(
                     estimator,
@@ -387,14 +388,18 @@ def _measure(
                     model=model_file or model,
                     data=data_file or data,
                     random_state=seed,
-                    progress=_showing(show, f"measure {name}{rows}", position * repeat, repeat),
+                    progress=_showing(show, f"measure {what}", position * repeat, repeat),
                     least_s=least_s,
                     **how,
                 )
+            except AnswerMismatchError as error:
+                raise AnswerMismatchError(f"{what}: {error}") from error
+            except RunnerError as error:
+                raise RunnerError(f"{what}: {error}") from error
             except InfbenchError:
                 raise
             except Exception as error:  # whatever an estimator may raise
-                raise RunnerError(f"{name} with {model_file or model}: {type(error).__name__}: {error}") from error
+                raise RunnerError(f"{what} with {model_file or model}: {type(error).__name__}: {error}") from error
             yield comparison
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 def tells_pss() -> bool:
     """Tell whether `tree_pss_bytes` works on this system."""
-    return sys.platform == "linux"
+    return sys.platform == "linux" and Path("/proc/self/smaps").exists()  # a kernel may be built without it
 
 
 def tree_pss_bytes(pid: int | None = None) -> int:
@@ -23,14 +24,14 @@ def tree_pss_bytes(pid: int | None = None) -> int:
     Returns
     -------
     int
-        Bytes. Processes that end meanwhile count for nothing.
+        Bytes. Processes that end meanwhile count for nothing, and so do those of others, which are not to be seen.
 
     Raises
     ------
     psutil.NoSuchProcess
         Where there is no such process.
     AttributeError
-        Where the system does not tell: only Linux does.
+        Where the system does not tell: see `tells_pss`.
     """
     import psutil
 
@@ -39,6 +40,6 @@ def tree_pss_bytes(pid: int | None = None) -> int:
     for child in root.children(recursive=True):
         try:
             total += int(child.memory_full_info().pss)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return total

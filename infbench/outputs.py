@@ -11,19 +11,22 @@ from pathlib import Path
 from infbench.errors import InvalidParameterError
 
 
-def check_writable(paths: Sequence[str]) -> None:
+def check_writable(paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
     """Raise unless a file can be written at each path; nothing that is there is touched.
 
     Parameters
     ----------
     paths : sequence of str
+    inputs : sequence of str, default=()
+        Files that are read, and must not be replaced.
 
     Raises
     ------
     InvalidParameterError
         The message says which path, and why not.
     """
-    targets = [Path(path).resolve() for path in paths]
+    targets = [_target(path) for path in paths]
+    sources = [Path(os.path.realpath(path)) for path in inputs]
     for path, target in zip(paths, targets, strict=True):
         if (descriptor := _descriptor(path)) is not None:
             try:
@@ -35,6 +38,8 @@ def check_writable(paths: Sequence[str]) -> None:
             continue
         if targets.count(target) > 1:
             raise InvalidParameterError(f"cannot write {path}: it is named for two formats")
+        if target in sources:
+            raise InvalidParameterError(f"cannot write {path}: it is what is read")
         if target.is_dir():
             raise InvalidParameterError(f"cannot write {path}: it is a folder")
         if not target.parent.is_dir():
@@ -43,16 +48,23 @@ def check_writable(paths: Sequence[str]) -> None:
             raise InvalidParameterError(f"cannot write {path}: permission denied")
         try:
             # Trying is the only way to know: root is told that it may write even where nobody can.
-            tempfile.TemporaryFile(dir=target.parent).close()
+            tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.").close()
         except OSError as error:
             raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
+
+
+def _target(path: str) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():  # `Path.resolve` raises a RuntimeError then, up to Python 3.12
+        raise InvalidParameterError(f"cannot write {path}: it is a link to itself")
+    return target
 
 
 def _descriptor(path: str) -> int | None:
     """Return the number of an open file, if that is what a path names: the file may be a regular one, but goes on."""
     if path in _STREAMS:
         return _STREAMS[path]
-    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", path)
+    found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", path)
     return int(found[1]) if found else None
 
 

@@ -52,7 +52,7 @@ def _peers_report(
         blocks.append(f"{title('all models')}\n\n{table(_MEAN_COLUMNS, means)}")
     problems = list(dict.fromkeys((peer.runner, peer.problem) for peer in peers if peer.problem))
     if problems:
-        blocks.append("\n".join(prose(f"{runner}: {problem}") for runner, problem in problems))
+        blocks += [prose(f"{runner}: {problem}") for runner, problem in problems]
     blocks.append(prose(_PEERS_NOTE))
     measured = [comparison for peer in peers for comparison in peer.comparisons]
     if measured:

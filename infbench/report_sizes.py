@@ -8,6 +8,7 @@ from functools import partial
 
 from infbench.report import PAUSE_COLUMNS, PAUSE_NOTE, conditions, pause_cells, subject
 from infbench.results import Comparison
+from infbench.stats import break_even
 from infbench.tables import (
     PROSE_WIDTH,
     format_duration,
@@ -18,27 +19,6 @@ from infbench.tables import (
     text_list,
     text_table,
 )
-
-
-def pays_from(comparisons: Sequence[Comparison]) -> int | None:
-    """Return from how many rows on a runner pays.
-
-    Parameters
-    ----------
-    comparisons : sequence of Comparison
-        Of one runner, each with another number of rows.
-
-    Returns
-    -------
-    int or None
-        The fewest rows with which it pays, as it does with all that are more. None where it does not with the most.
-    """
-    fewest = None
-    for comparison in sorted(comparisons, key=_n_samples, reverse=True):
-        if not comparison.pays:
-            break
-        fewest = comparison.n_samples
-    return fewest
 
 
 def sizes_text(comparisons: Sequence[Comparison]) -> str:
@@ -97,7 +77,7 @@ def _claim(comparisons: Sequence[Comparison]) -> str:
     if not by_answer[True]:
         rest = f", and does not pay with {by_answer[False]}" if by_answer[False] else ""
         return f"{who} is inconclusive with {by_answer[None]} rows{rest}."
-    threshold = pays_from(comparisons)
+    threshold = break_even({n_samples: answer is True for n_samples, answer in answers})
     if threshold is None:
         but = "but not with" if answers[-1][1] is False else "and is inconclusive with"
         return f"{who} pays with {by_answer[True]} rows, {but} {most:,}, the most that were measured."

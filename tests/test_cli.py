@@ -196,6 +196,11 @@ REFUSED = POSITIVE_OR_NONE | {
     "--data-file flat.npy": "flat.npy must hold numbers, (n_samples, n_features), got float64 of shape (3,)",
     "--data-file rows.npy --seed None": "random_state must be an int from 0 to 4294967295, got None",
     "--csv /dev/fd/999": "cannot write /dev/fd/999: Bad file descriptor",
+    "--csv /dev/fd/99999999999": "cannot write /dev/fd/99999999999: its folder takes no file",
+    "--data-file rows.npy --csv ./rows.npy": "cannot write ./rows.npy: it is what is read",
+    "--model-file linked.npy --json rows.npy": "cannot write rows.npy: it is what is read",
+    "--output loop.txt": "cannot write loop.txt: it is a link to itself",
+    f"--output {'x' * 250}": f"cannot write {'x' * 250}: its folder takes no file (File name too long)",
     "--data-file rows.npy --n-features 5": "n_features must be 2, as in rows.npy, got 5",
     "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
     "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
@@ -230,6 +235,8 @@ def refusals(tmp_path_factory):
     (folder / "old.txt").write_text("old\n")
     for name, array in (("text", np.array([["a"], ["b"]])), ("flat", np.zeros(3)), ("rows", np.zeros((3, 2)))):
         np.save(folder / f"{name}.npy", array)
+    (folder / "linked.npy").symlink_to("rows.npy")
+    (folder / "loop.txt").symlink_to("loop.txt")
     answers, children = refused(folder, [["compare", "--model", "dummy", *shlex.split(line)] for line in REFUSED])
     return dict(zip(REFUSED, answers, strict=True)), children, folder
 
@@ -245,7 +252,8 @@ def test_wrong_usage_is_refused_with_the_reason(refusals, line):
 def test_a_refusal_comes_before_any_process_and_touches_no_file(refusals):
     _, children, folder = refusals
     assert children == 0
-    assert {path.name for path in folder.iterdir()} == {"old.txt", "text.npy", "flat.npy", "rows.npy"}
+    links = {"linked.npy", "loop.txt"}
+    assert {path.name for path in folder.iterdir()} == {"old.txt", "text.npy", "flat.npy", "rows.npy", *links}
     assert (folder / "old.txt").read_text() == "old\n"
 
 
@@ -495,7 +503,8 @@ def test_an_answer_that_differs_is_no_result(tmp_path):
     run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,process")  # threads share a number
     assert (run.returncode, run.stdout) == (4, "")
     assert re.fullmatch(
-        r"Error: the answers differ, so nothing is reported: \d+ of 400 values differ from the serial answer, .+\n",
+        r"Error: the answers differ, so nothing is reported: "
+        r"process: \d+ of 400 values differ from the serial answer, .+\n",
         run.stderr,
     )
     assert content(tmp_path) == {"results.txt": "old\n"}
@@ -504,7 +513,9 @@ def test_an_answer_that_differs_is_no_result(tmp_path):
 def test_a_runner_that_fails_leaves_the_results_of_those_before_it(tmp_path):
     run = run_strange(tmp_path, "--model", "kills", "--runner", "native,process")
     assert run.returncode == 1
-    assert "Only 1 of 2 measurements were finished.\nError: a worker process died with exit code 3 " in run.stderr
+    only, error, *_ = run.stderr.splitlines()
+    assert only == "Only 1 of 2 measurements were finished."
+    assert error.startswith("Error: process: a worker process died with exit code 3 ")
     assert "Traceback" not in run.stderr
     assert (tmp_path / "results.txt").read_text() == run.stdout
     (native,) = comparisons_from_json((tmp_path / "new.json").read_text())

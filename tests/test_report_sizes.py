@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from test_report import N_ROUNDS, PAYS, tables
 
-from infbench.report_sizes import pays_from, sizes_markdown, sizes_text
+from infbench.report_sizes import sizes_markdown, sizes_text
 
 UNSURE = (1.0,) * 4 + (2.0,) + (4.0,) * 4
 """Takes half as long as the serial runner, or twice as long."""
@@ -29,29 +29,26 @@ def measured(by_rows):
 
 
 @pytest.mark.parametrize(
-    ("comparisons", "fewest", "claim"),
+    ("comparisons", "claim"),
     [
-        (measured({100: 0.5, 1_000: 1.5, 9_000: 3.0}), 1_000, "pays from 1,000 rows on."),
-        (measured({9_000: 3.0, 100: None, 1_000: 1.5}), 1_000, "pays from 1,000 rows on."),
-        (measured({100: 1.5, 1_000: 0.5, 9_000: 3.0}), 9_000, "pays from 9,000 rows on."),
-        (measured({100: 1.5, 1_000: 3.0}), 100, "pays from 100 rows on, the fewest that were measured."),
-        (measured({100: 0.5, 1_000: 0.8}), None, "pays with none of these numbers of rows."),
-        (measured({100: None, 1_000: None}), None, "is inconclusive with 100, 1,000 rows."),
-        (measured({100: 0.5, 1_000: None}), None, "is inconclusive with 1,000 rows, and does not pay with 100."),
+        (measured({100: 0.5, 1_000: 1.5, 9_000: 3.0}), "pays from 1,000 rows on."),
+        (measured({9_000: 3.0, 100: None, 1_000: 1.5}), "pays from 1,000 rows on."),
+        (measured({100: 1.5, 1_000: 0.5, 9_000: 3.0}), "pays from 9,000 rows on."),
+        (measured({100: 1.5, 1_000: 3.0}), "pays from 100 rows on, the fewest that were measured."),
+        (measured({100: 0.5, 1_000: 0.8}), "pays with none of these numbers of rows."),
+        (measured({100: None, 1_000: None}), "is inconclusive with 100, 1,000 rows."),
+        (measured({100: 0.5, 1_000: None}), "is inconclusive with 1,000 rows, and does not pay with 100."),
         (
             measured({100: 1.5, 1_000: 1.5, 9_000: 0.5}),
-            None,
             "pays with 100, 1,000 rows, but not with 9,000, the most that were measured.",
         ),
         (
             measured({100: 1.5, 1_000: 1.5, 9_000: None}),
-            None,
             "pays with 100, 1,000 rows, and is inconclusive with 9,000, the most that were measured.",
         ),
     ],
 )
-def test_the_answer_comes_first(comparisons, fewest, claim):
-    assert pays_from(comparisons) == fewest
+def test_the_answer_comes_first(comparisons, claim):
     for report in (sizes_text, sizes_markdown):
         first_block, *_ = report(comparisons).split("\n\n")
         assert " ".join(first_block.split()) == f"process with n_processes=4 {claim}"

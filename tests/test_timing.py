@@ -74,7 +74,7 @@ class TestTurns:
         cold_and_warm = [10_000_000, *[9_000_000, 2_000_000] * 3]
         passes = [clock.taking(name, *cold_and_warm) for name in "abc"]
         assert time_in_turn(passes, 3) == [(0.002, 0.002, 0.002)] * 3
-        cold_and_warm = [5_000_000, *[9_000_000, 3_000_000, 2_000_000, 2_000_000] * 3]
+        cold_and_warm = [6_000_000, 5_000_000, *[9_000_000, 3_000_000, 2_000_000, 2_000_000] * 3]
         passes = [clock.taking(name, *cold_and_warm) for name in "abc"]
         assert time_in_turn(passes, 3) == [(0.002, 0.002, 0.002)] * 3
 
@@ -105,12 +105,14 @@ class TestTurns:
     )
     def test_hold_as_many_calls_as_are_worth_dividing(self, clock, duration_ns, n_calls):
         durations = time_in_turn([clock.taking("a", duration_ns), clock.taking("b", 10**8)], 4)
-        assert Counter(clock.calls) == {"a": 1 + (3 + 4) * n_calls, "b": 1 + 4}  # that of round 2 is warm already
+        n_warm_up = 1 if n_calls == 1 else 2  # the first of several may find workers asleep
+        # The turn of round 2 is warm already.
+        assert Counter(clock.calls) == {"a": n_warm_up + (3 + 4) * n_calls, "b": 1 + 4}
         assert durations[0] == pytest.approx((duration_ns / 1e9,) * 4)
 
     def test_of_what_takes_no_time_at_all_come_to_an_end(self, clock):
         assert time_in_turn([clock.taking("a", 0)], 2) == [(0.0, 0.0)]
-        assert len(clock.calls) <= 1 + 3 * 10_000
+        assert len(clock.calls) <= 2 + 3 * 10_000
 
     @pytest.mark.parametrize(
         ("least_s", "durations_ns", "n_rounds"),
