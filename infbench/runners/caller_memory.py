@@ -119,7 +119,7 @@ class CallerMemory:
             self._read = self._read_by_pid
             sample = np.empty(_SAMPLE_BYTES, np.uint8)
             try:
-                self.read(sample, sample_address)
+                self._read(sample, sample_address)  # turns to the descriptor by itself where it is not allowed
                 is_right = sample.tobytes() == os.pread(fd, _SAMPLE_BYTES, sample_address)
             except OSError:
                 is_right = False
