@@ -36,6 +36,10 @@ def format_interval(estimate: Estimate) -> str:
     return f"{format_ratio(estimate.low)} to {format_ratio(estimate.high)}"
 
 
+SMALL_RATIO = 0.0995
+"""Of ratios below this, two decimals would leave less than two digits."""
+
+
 def format_ratio(value: float) -> str:
     """Return a ratio with two decimals, or two digits where it is small.
 
@@ -44,7 +48,7 @@ def format_ratio(value: float) -> str:
     >>> format_ratio(1.926), format_ratio(0.0142)
     ('1.93', '0.014')
     """
-    return f"{value:.2f}" if value >= 0.0995 else f"{value:.2g}"
+    return f"{value:.2f}" if value >= SMALL_RATIO else f"{value:.2g}"
 
 
 def format_bytes(n_bytes: float | None) -> str:

@@ -233,7 +233,7 @@ def test_where_it_breaks_even_is_told_only_where_fewer_rows_were_measured():
 
 
 def test_small_ratios_have_two_digits():
-    assert [words.two_places(value) for value in (1.925, 0.0995, 0.02785, 0.0401)] == ["1.93", "0.10", "0.028", "0.04"]
+    assert [words.ratio(value) for value in (1.925, 0.0995, 0.02785, 0.0401)] == ["1.93", "0.10", "0.028", "0.04"]
 
 
 @pytest.mark.parametrize(

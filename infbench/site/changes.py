@@ -196,8 +196,9 @@ def compare(
 ) -> Step | None:
     """Return the step of one quantity from one run to another, None where either lacks it."""
     if quantity == Quantity.SERIAL:  # any runner will do; one that both ends have, with all figures, may confirm it
-        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3] and other in after.points)
-        key = max(alike, key=lambda other: _n_figures(before, other) + _n_figures(after, other), default=key)
+        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3])
+        of_both = (other for other in alike if other in before.points and other in after.points)
+        key = max(of_both, key=lambda other: _n_figures(before, other) + _n_figures(after, other), default=key)
     ends = _figure(before, key, quantity), _figure(after, key, quantity)
     if ends[0] is None or ends[1] is None:
         return None

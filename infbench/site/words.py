@@ -13,7 +13,7 @@ from infbench.site.changes import Meaning, Outcome, Quantity, Step
 from infbench.site.points import Point
 from infbench.site.stored import ReleaseSet
 from infbench.stats import MIN_COUNTS, Estimate, ScalingLaw, break_even
-from infbench.tables import format_duration
+from infbench.tables import SMALL_RATIO, format_duration, format_ratio
 
 
 class Answer(StrEnum):
@@ -54,14 +54,12 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
-def two_places(value: float) -> str:
-    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do.
-
-    A small one has two digits instead of two places.
-    """
-    if value < 0.0995:
-        return f"{float(f'{value:.4g}'):.2g}"
-    return str(Decimal(float(f"{value:.4g}")).quantize(Decimal("0.01"), ROUND_HALF_UP))
+def ratio(value: float) -> str:
+    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do."""
+    shown = float(f"{value:.4g}")
+    if shown < SMALL_RATIO:
+        return format_ratio(shown)
+    return str(Decimal(shown).quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def listed(items: Sequence[str]) -> str:
@@ -78,7 +76,7 @@ def interval(estimate: Estimate) -> str:
     """Return the interval in words."""
     if not estimate.is_bounded:
         return "interval unknown"
-    return f"99 % interval {two_places(estimate.low)} to {two_places(estimate.high)}"
+    return f"99 % interval {ratio(estimate.low)} to {ratio(estimate.high)}"
 
 
 def wins(point: Point) -> bool | None:
@@ -128,7 +126,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     alone = len(judged) == 1
     who = f"{runner} (n_processes={n_processes})"
     sizes = f"{_rows(best)} in batches of {number(batch_size)}"
-    gain = f"{two_places(speedup.value)} times as fast as one process"
+    gain = f"{ratio(speedup.value)} times as fast as one process"
     evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {speedup.value / n_processes:.0%}"
     measured = "measured" if len(judged) == len(points) else "measured in pairs"
     only = f"With {sizes}, the only number of rows measured{' in pairs' if judged[best].paired else ''}, "
@@ -170,7 +168,7 @@ def of_size(n_samples: int, point: Point) -> str:
     speedup = _speedup(point)
     judged = {True: "it wins", False: "it loses", None: "inconclusive"}[wins(point)] if point.paired else "not judged"
     return (
-        f"With the {_rows(n_samples)} chosen: {two_places(speedup.value)} times as fast as one process "
+        f"With the {_rows(n_samples)} chosen: {ratio(speedup.value)} times as fast as one process "
         f"({interval(speedup)}{_floor(point)}), {judged}."
     )
 
@@ -188,7 +186,7 @@ def _floor(point: Point) -> str:
     if point.noise_floor is None or not point.noise_floor.is_bounded:
         return "; noise floor unknown" if point.paired else "; from times of separate processes"
     whose = "" if point.floor_of is None else f", of {_rows(point.floor_of.n_samples)}"
-    return f"; noise floor {two_places(point.noise_floor.low)} to {two_places(point.noise_floor.high)}{whose}"
+    return f"; noise floor {ratio(point.noise_floor.low)} to {ratio(point.noise_floor.high)}{whose}"
 
 
 def _from(start: int, outcomes: Mapping[int, bool | None], measured: str) -> str:
@@ -202,8 +200,8 @@ def factor(step: Step) -> str:
     """Say the size and the direction of a step: ``"1.65 times faster"``."""
     up = step.ratio.value > 1
     if step.quantity == Quantity.SPEEDUP:
-        return f"{two_places(step.size)} times {'higher' if up else 'lower'}"
-    return f"{two_places(step.size)} times {'slower' if up else 'faster'}"
+        return f"{ratio(step.size)} times {'higher' if up else 'lower'}"
+    return f"{ratio(step.size)} times {'slower' if up else 'faster'}"
 
 
 def outcome_of(step: Step) -> str:
@@ -328,7 +326,7 @@ def scaling(
     """
     best = max(speedups, key=lambda n_processes: speedups[n_processes].value)
     most = (
-        f"The highest speedup is {two_places(speedups[best].value)}, with n_processes={best}: efficiency "
+        f"The highest speedup is {ratio(speedups[best].value)}, with n_processes={best}: efficiency "
         f"{speedups[best].value / best:.0%}."
     )
     if amdahl is None or usl is None:
@@ -407,11 +405,11 @@ def runners(points: Mapping[str, Point]) -> str:
     if not rated:
         return "No runner was measured in pairs, and so none is judged."
     name, speedup = rated[0]
-    gain = f"{two_places(speedup.value)} times one process ({interval(speedup)})"
+    gain = f"{ratio(speedup.value)} times one process ({interval(speedup)})"
     all_paired = len(rated) == len(measured)
     if len(rated) == 1:
         return f"Only {name} was measured{'' if all_paired else ' in pairs'}: {gain}."
     other, next_ = rated[1]
     apart = "" if speedup.low > next_.high else ", though their intervals overlap"
     of = "" if all_paired else "Of those measured in pairs, "
-    return f"{of}{name} is fastest, {gain}; next comes {other} with {two_places(next_.value)}{apart}."
+    return f"{of}{name} is fastest, {gain}; next comes {other} with {ratio(next_.value)}{apart}."

@@ -12,10 +12,10 @@
 
   // Numbers as people read them.
   const count = (value) => Number(value).toLocaleString("en-US");
-  const places = (value) => (value < 0.0995 ? String(Number(value.toPrecision(2))) : value.toFixed(2)); // small ones: two digits
-  const ratio = (value) => (value === null ? "–" : places(value));
+  const decimals = (value) => (value < 0.0995 ? String(Number(value.toPrecision(2))) : value.toFixed(2)); // as `ratio` of words.py
+  const ratio = (value) => (value === null ? "–" : decimals(value));
   const share = (value) => (value === null ? "–" : `${Math.round(value * 100)}%`);
-  const range = (low, high) => (low === null ? "unknown" : `${places(low)} to ${places(high)}`);
+  const range = (low, high) => (low === null ? "unknown" : `${decimals(low)} to ${decimals(high)}`);
   const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const duration = (value) => {
     if (value === null) return "–";
@@ -23,6 +23,7 @@
     return `${digits(value / scale)} ${unit}`;
   };
   const bytes = (value) => (value === null ? "–" : `${digits(value / 1e6)} MB`);
+  const who = ({ runner, processes }) => `${runner} (n_processes=${processes})`;
   const rowsOf = (value) => `${count(value)} ${Number(value) === 1 ? "row" : "rows"}`;
   const day = (date) => new Date(date).toISOString().slice(0, 10);
 
@@ -223,14 +224,14 @@
   ];
   const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
   const told = (row) => `one process ${duration(row[S])}, ${chosen.runner} ${duration(row[P])}, speedup ${ratio(row[X])} (${range(row[X + 1], row[X + 2])})`;
-  const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${chosen.runner} (n_processes=${chosen.processes})`;
+  const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${who(chosen)}`;
 
   /* Times above, speedup below: the two charts that releases and commits share, as far as they have something to show. */
   function timeline(by, rows, places, heads, read) {
     const times = (figure, width) => {
       const series = [
         { name: "one process", class: "serial", shape: "square", points: rows.map((row) => three(row, S)) },
-        { name: `${chosen.runner} (n_processes=${chosen.processes})`, class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
+        { name: who(chosen), class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
       ];
       figure.append(charts.legend(series));
       charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time by ${by}, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
@@ -332,7 +333,7 @@
   function batches({ data, set }) {
     const found = data.maps.find((one) => one.set === set && fits(one, ["runner", "processes"]));
     if (!found) {
-      fill("batches", `${chosen.runner} (n_processes=${chosen.processes}) was not measured with scikit-learn ${chosen.libraries}.`, [], []);
+      fill("batches", `${who(chosen)} was not measured with scikit-learn ${chosen.libraries}.`, [], []);
       return;
     }
     const [rows, columns] = [0, 1].map((i) => [...new Set(found.cells.map((cell) => cell[i]))].sort((a, b) => a - b));
@@ -350,7 +351,7 @@
     };
     const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
     fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
-      [table(`Efficiency: ${chosen.model}, ${chosen.runner} (n_processes=${chosen.processes}), scikit-learn ${chosen.libraries}`,
+      [table(`Efficiency: ${chosen.model}, ${who(chosen)}, scikit-learn ${chosen.libraries}`,
         [["Rows", true], ["Batch", true], ["Efficiency", true], ["Speedup", true], ["99 % interval", true], ["Judged"]], lines,
         found.cells.findIndex((cell) => String(cell[0]) === chosen.rows && String(cell[1]) === chosen.batch))]);
   }
@@ -412,7 +413,7 @@
       const to = { machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show, ...(chosen.of ? { of: chosen.of } : {}) };
       const meaning = chosen.show === "inconclusive" ? html("span", {}, "~ inconclusive") : html("span", { class: `meaning ${one.meaning}` }, WORDS[one.meaning]);
       return [
-        html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${one.runner === "serial" ? "one process" : `${one.runner} (n_processes=${one.processes})`}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
+        html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${runner === "serial" ? "one process" : who(one)}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
         html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
         ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
         html("span", {}, `${value(one.before)} → ${value(one.after)}`),
