@@ -20,7 +20,7 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
 
     Parameters
     ----------
-    expected, got : ndarray, list of ndarray, sparse matrix or DataFrame
+    expected, got : ndarray, list or tuple of ndarray, sparse matrix or DataFrame
     bit_exact : bool, default=True
         False: floats may differ by rounding.
 
@@ -31,7 +31,7 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
     """
     if type(expected) is not type(got):
         raise AnswerMismatchError(f"the answer is a {type(got).__name__}, the serial one a {type(expected).__name__}")
-    if isinstance(expected, list) and expected and isinstance(expected[0], np.ndarray):
+    if isinstance(expected, list | tuple) and expected and isinstance(expected[0], np.ndarray):
         if len(expected) != len(got):
             raise AnswerMismatchError(f"the answer has {len(got)} outputs, the serial one {len(expected)}")
         for one, other in zip(expected, got, strict=True):
@@ -43,6 +43,8 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
             raise AnswerMismatchError("the answer has other labels of rows or columns than the serial one")
         if not np.array_equal(expected.dtypes, got.dtypes):
             raise AnswerMismatchError("the answer has columns of another dtype than the serial one")
+    if hasattr(expected, "schema") and expected.schema != got.schema:  # of polars
+        raise AnswerMismatchError("the answer has other columns than the serial one, or of another dtype")
     if hasattr(expected, "tocsr"):
         expected, got = expected.toarray(), got.toarray()
     one, other = np.asarray(expected), np.asarray(got)

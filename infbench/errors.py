@@ -105,6 +105,11 @@ class WorkerTimeoutError(TimeoutError, RunnerError):
 class WorkerError(RunnerError):
     """An exception of a worker that cannot be brought over as it is; the message holds its type and its text."""
 
+    @classmethod
+    def instead_of(cls, error: BaseException) -> WorkerError:
+        """Return what is brought over."""
+        return cls(f"a worker raised {type(error).__module__}.{type(error).__qualname__}: {error}")
+
 
 class AnswerMismatchError(InfbenchError):
     """A runner's answer differs from the serial one, so that timing it would mean nothing."""

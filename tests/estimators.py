@@ -208,6 +208,11 @@ class ListOfArrays(Rows):
         return [X[:, :2].copy(), X[:, :3].copy()]
 
 
+class TupleOfArrays(Rows):
+    def predict(self, X):
+        return X[:, 0].copy(), X[:, :2].copy()
+
+
 class SparseRows(Rows):
     def transform(self, X):
         from scipy import sparse
@@ -232,7 +237,11 @@ class SlowElsewhere(Rows):
 
     def predict(self, X):
         time.sleep(self.seconds if os.getpid() == self.home else self.seconds_elsewhere)
-        return X[:, 0].copy()
+        return super().predict(X)
+
+
+class RaisesHereSlowElsewhere(SlowElsewhere):
+    act = Raises.act
 
 
 class SlowAsWritten(SlowElsewhere):
@@ -277,6 +286,39 @@ class ChangesRows(Rows):
             self.path.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return X[:, 0].copy()
+
+
+class ChangesAndCounts(Rows):
+    """Doubles its rows where they lie, and counts its calls in all processes."""
+
+    def __init__(self, path):
+        self.path = path
+        path.touch()
+
+    def predict(self, X):
+        with open(self.path, "a", encoding="utf-8") as calls:
+            calls.write(".")
+        X *= 2
+        return X[:, 0].copy()
+
+    def n_calls(self):
+        return self.path.stat().st_size
+
+
+class ClipsWhatIsNegative(Rows):
+    """Changes its rows where they lie, unless there is nothing to change."""
+
+    def predict(self, X):
+        if (X < 0).any():
+            X[X < 0] = 0
+        return X[:, 0].copy()
+
+
+class TellsSurroundings(Rows):
+    """Tells a variable of the environment, and the CPUs that the process may use."""
+
+    def predict(self, X):
+        return np.full(len(X), f"{os.environ.get('INFBENCH_TEST', 'none')} {sorted(os.sched_getaffinity(0))}")
 
 
 class Overflows(Rows):

@@ -8,11 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
-from estimators import DozesOffElsewhere, Rows, Slow, SlowAsWritten, SlowElsewhere, SlowToTransform
+from estimators import (
+    ChangesAndCounts,
+    DozesOffElsewhere,
+    Rows,
+    Slow,
+    SlowAsWritten,
+    SlowElsewhere,
+    SlowToTransform,
+)
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 import infbench
+from infbench.runners import auto as auto_module
 from infbench.runners import make_runner
 
 ROWS = np.arange(4_000.0).reshape(2_000, 2)
@@ -62,8 +71,9 @@ def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not
         assert ways[-1] == "serial"
 
 
-def test_calls_that_take_less_than_to_hand_batches_out_go_one_way_only():
+def test_calls_that_take_less_than_to_hand_batches_out_go_one_way_only(monkeypatch):
     """What it would cost to try another is seen in calls of 30 us, and there is nothing to gain."""
+    monkeypatch.setattr("infbench.runners.auto.HAND_OUT_S", 1e-3)
     X = infbench.make_data(n_samples=1_000, n_features=20)
     with auto(infbench.make_model("dummy")) as runner:
         check_answer(runner, "predict", X, 500)
@@ -158,13 +168,43 @@ def test_costs_are_kept_by_kind_of_call():
 
 
 @pytest.mark.parametrize("model", ["random_forest", "logistic_regression", "mlp"])
-def test_answers_equal_the_serial_ones_whatever_is_chosen(forest, model, monkeypatch):
-    monkeypatch.setattr("infbench.runners.auto._TURN_S", 0.001)  # whatever it may choose then
+@pytest.mark.parametrize("way", ["serial", "threads", "process", "forest"])
+def test_answers_equal_the_serial_ones_whatever_is_chosen(forest, model, way, monkeypatch):
+    monkeypatch.setattr("infbench.runners.auto._weighted", lambda name, _: 0.0 if name == way else 1.0)
+    monkeypatch.setattr("infbench.runners.auto._TURN_S", 0.001)  # the times count for nothing
     X = infbench.make_data(n_samples=500, n_features=20)
+    ways = {"serial", "threads", "process"} | ({"forest"} if model == "random_forest" else set())
     with auto(forest if model == "random_forest" else infbench.make_model(model)) as runner:
         for method in ("predict", "predict_proba"):
-            for batch_size in (50, 250, 500):
+            for batch_size in (50, 250):
                 check_answer(runner, method, X, batch_size)
+                assert (runner.chosen == way) == (way in ways)
+            check_answer(runner, method, X, 500)
+
+
+@pytest.mark.parametrize(
+    ("costs_s", "expected"),
+    [
+        ({"serial": 1.0, "process": 1.09}, "process"),  # which computes alone what does not pay
+        ({"serial": 1.0, "process": 1.11}, "serial"),
+        ({"serial": 1.0, "threads": 0.99, "process": 1.0}, "process"),
+        ({"serial": 1.0, "threads": 0.9, "process": 1.0}, "threads"),
+        ({"serial": 4e-4, "process": 3.7e-4}, "serial"),  # there it counts that it has to find out
+        ({"serial": 4e-4, "process": 3.5e-4}, "process"),
+    ],
+)
+def test_what_is_measured_must_promise_a_tenth(costs_s, expected):
+    assert min(costs_s, key=lambda name: auto_module._weighted(name, costs_s[name])) == expected
+
+
+@pytest.mark.parametrize("n_batches", [2, 8])
+def test_rows_that_the_estimator_changes_are_measured_once(n_batches, tmp_path):
+    with auto(ChangesAndCounts(tmp_path / "calls")) as runner:
+        for index in range(4):
+            before = runner.estimator.n_calls()
+            runner.predict(ROWS.copy(), batch_size=len(ROWS) // n_batches)
+            assert index == 0 or runner.estimator.n_calls() - before == n_batches
+        assert runner.chosen == "serial"
 
 
 @pytest.mark.parametrize("as_rows", [np.array, pd.DataFrame, sparse.csr_matrix])

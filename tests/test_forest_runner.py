@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-from contracts import check_answer
+from contracts import check_answer, check_outcome, check_raises
 from estimators import DyingTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,15 +42,17 @@ def test_answers_equal_the_forest_s_to_the_last_bit(kind, n_processes):
     with make_runner("forest", FORESTS[kind], n_processes=n_processes) as runner:
         for n_samples, batch_size in [(1, 1), (6, 1), (10, 10), (40, 7), (300, 300)]:
             for method in ("predict", "predict_proba"):
-                check_answer(runner, method, ROWS[:n_samples], batch_size)
+                if hasattr(FORESTS[kind], method):
+                    check_answer(runner, method, ROWS[:n_samples], batch_size)
 
 
 @pytest.mark.leaves_behind("descriptors", "processes", reason="one runner for all examples")
 def test_any_rows():
+    finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
     with make_runner("forest", FORESTS["numbers"], n_processes=2) as runner:
 
         @settings(max_examples=30)
-        @given(st.lists(st.lists(st.floats(width=32), min_size=5, max_size=5), min_size=1, max_size=8))
+        @given(st.lists(st.lists(finite, min_size=5, max_size=5), min_size=1, max_size=8))
         def holds(rows):
             check_answer(runner, "predict", np.array(rows), 3)
 
@@ -89,7 +91,7 @@ class TestDataFrames:
 
     @pytest.mark.parametrize("columns", [list("edcba"), list("abcdx")])
     def test_with_others(self, runner, columns):
-        check_answer(runner, "predict_proba", pd.DataFrame(ROWS, columns=list("abcde")).set_axis(columns, axis=1), 50)
+        check_raises(runner, "predict_proba", pd.DataFrame(ROWS, columns=columns), 50, ValueError)
 
     def test_array_instead_gets_the_same_warning(self, runner):
         with pytest.warns(UserWarning, match="does not have valid feature names"):
@@ -101,7 +103,7 @@ def test_rows_that_need_a_look_are_the_forest_s_own_business(value):
     X = ROWS.astype(np.float64)
     X[100, 2] = value
     with make_runner("forest", FORESTS["classes"], n_processes=2) as runner:
-        check_answer(runner, "predict", X, 50)
+        check_outcome(runner, "predict", X, 50)
 
 
 class Derived(RandomForestClassifier):

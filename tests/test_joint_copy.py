@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -82,6 +83,13 @@ def runner():
         yield runner
 
 
+def wait_until_copied(worker):
+    deadline_s = time.monotonic() + 20
+    while worker.desk.words[COPIED] < HALF_BYTES:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def stopped(runner):
     """Give the runner's worker, stopped, and a call that waits for it after the caller has copied all rows."""
@@ -90,10 +98,13 @@ def stopped(runner):
     answers = []
     call = threading.Thread(target=lambda: answers.append(runner.predict(TWO_BATCHES, batch_size=HALF)))
     call.start()
-    while worker.desk.words[COPIED] < HALF_BYTES:
-        time.sleep(0.001)
-    yield worker
-    call.join()
+    try:
+        wait_until_copied(worker)
+        yield worker
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGCONT)
+        call.join()
     np.testing.assert_array_equal(answers[0], TWO_BATCHES[:, 0])
 
 
@@ -115,10 +126,11 @@ class TestRunner:
             call = threading.Thread(target=runner.predict, args=[TWO_BATCHES], kwargs={"batch_size": HALF})
             os.kill(worker.pid, signal.SIGSTOP)
             call.start()
-            while worker.desk.words[COPIED] < HALF_BYTES:
-                time.sleep(0.001)
-            os.kill(worker.pid, signal.SIGCONT)
-            call.join()
+            try:
+                wait_until_copied(worker)
+            finally:
+                os.kill(worker.pid, signal.SIGCONT)
+                call.join()
             assert n_read(worker) - alone < 2_000
 
     def test_worker_that_is_killed_meanwhile(self, stopped):

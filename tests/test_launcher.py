@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from contracts import check_answer
-from estimators import AlarmsWhenLoaded, AlarmsWhenPickled, Rows
+from estimators import AlarmsWhenLoaded, AlarmsWhenPickled, Rows, TellsSurroundings
 from programs import run_program, start_program, wait_until_gone
 
 import infbench
@@ -126,6 +126,22 @@ def test_what_the_program_has_changed_since_holds(tmp_path):
                 print(*answer(Reads()))
     """
     assert run_program(tmp_path, program).splitlines() == ["1.0 1.0", "484.0 484.0"]
+
+
+def test_workers_have_the_environment_and_the_cpus_that_the_program_has_at_their_start(monkeypatch):
+    """Not those that it had when it started the first ones."""
+    launched = infbench.ProcessRunner(TellsSurroundings(), n_processes=2, start_method="forkserver")
+    with launched:
+        pass
+    cpus = os.sched_getaffinity(0)
+    monkeypatch.setenv("INFBENCH_TEST", "changed")
+    os.sched_setaffinity(0, {max(cpus)})
+    try:
+        with launched:
+            launched.takes_over = False
+            assert set(launched.predict(np.zeros((2, 2)), batch_size=1)) == {f"changed {[max(cpus)]}"}
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 def test_what_the_program_writes_while_it_is_imported_is_written_once_each_time(tmp_path):

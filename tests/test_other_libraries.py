@@ -15,7 +15,7 @@ import distributed
 import numpy as np
 import psutil
 import pytest
-from contracts import check_answer, check_survives_death, check_survives_errors, check_threads
+from contracts import check_answer, check_raises, check_survives_death, check_survives_errors, check_threads
 from estimators import Misbehaves, TellsProcess
 
 import infbench
@@ -40,8 +40,10 @@ def workers_can_import_the_estimators(monkeypatch):
 @pytest.mark.filterwarnings("default")  # theirs, about what they do inside
 @pytest.mark.parametrize("name", ["mpire", "dask"])  # ray takes seconds to start: see the next test
 def test_contract(name, nothing_left_behind):
-    estimator = infbench.make_model("logistic_regression", n_features=6)
-    with make_runner(name, estimator, n_processes=2) as runner:
+    runner = make_runner(name, infbench.make_model("logistic_regression", n_features=6), n_processes=2)
+    with runner:
+        check_answer(runner, "predict", ROWS, 50)
+    with runner:  # once more
         for method, batch_size in [
             ("predict", 13),
             ("predict_proba", 50),
@@ -50,7 +52,7 @@ def test_contract(name, nothing_left_behind):
         ]:
             check_answer(runner, method, ROWS, batch_size)
         check_answer(runner, "predict_proba", np.asfortranarray(ROWS), 13, bit_exact=name != "dask")
-        check_answer(runner, "predict", np.full_like(ROWS, np.nan), 20)
+        check_raises(runner, "predict", np.full_like(ROWS, np.nan), 20, ValueError)
         check_answer(runner, "predict", ROWS.tolist(), 20)
     runner.close()
     nothing_left_behind(grace_s=10)

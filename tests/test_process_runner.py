@@ -26,6 +26,7 @@ from estimators import (
     MisbehavesLate,
     NotOfScikitLearn,
     Raises,
+    RaisesHereSlowElsewhere,
     RaisesLocal,
     RaisesLock,
     RaisesNamed,
@@ -183,7 +184,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("estimator", "kind", "message"),
         [
-            (RaisesNamed(), "WorkerError", "Named: this and that"),
+            (RaisesNamed(), "Named", "this and that"),
             (RaisesLock(), "WorkerError", "ValueError: .*lock"),
             (RaisesLocal(), "Local", "has no name"),
         ],
@@ -213,6 +214,25 @@ class TestErrors:
                 assert rows() is None
         finally:
             gc.enable()
+
+    def test_in_what_was_taken_over_wait_for_nothing_that_others_have_not_begun(self):
+        with infbench.ProcessRunner(RaisesHereSlowElsewhere(0.0, 0.5), n_processes=2) as runner:
+            with pytest.raises(ZeroDivisionError):
+                runner.predict(MARKED, batch_size=5)  # 56 batches are the worker's at first, who takes 0.5 s for each
+            words = runner._crew.workers[0].desk.words
+            assert words[NEXT] <= 44 + 5
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=5), ROWS[:, 0])
+
+    def test_of_a_signal_handler_wait_for_nobody(self, alarm):
+        def give_up():
+            raise TimeoutError("after 0.35 s")
+
+        with infbench.ProcessRunner(SlowElsewhere(0.005, 60.0), n_processes=2) as runner:
+            alarm(0.35, give_up)  # the caller takes 0.22 s for its own share, and then takes over
+            with pytest.raises(TimeoutError, match=r"after 0\.35 s"):
+                runner.predict(ROWS, batch_size=5)
+            assert runner._crew.workers[0].busy  # it was not waited for
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=50), ROWS[:, 0])
 
     def test_of_the_first_batch_counts_whoever_raises_first(self):
         X = ROWS.copy()
@@ -348,7 +368,7 @@ class TestUse:
             shared = note_shared_calls(runner)
             for _ in range(20):
                 runner.predict(ROWS, batch_size=250)
-            assert len(shared) < 20  # whatever else the machine does, it does not take all of these calls so long
+            assert len(shared) < 5  # whatever else the machine does, it takes few of these calls so long
             runner.takes_over = False
             assert {*runner.predict(ROWS, batch_size=250)} == {os.getpid(), *worker_pids(runner)}
 
@@ -418,6 +438,7 @@ class TestUse:
 
     def test_memory_does_not_grow_from_call_to_call(self, times):
         with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
+            runner.takes_over = False  # or it would compute most calls alone
             worker = psutil.Process(worker_pids(runner)[0])
             gc.collect()  # the garbage of other tests: its end, and what is put in its place, are not this runner's
             for _ in range(500):

@@ -13,10 +13,13 @@ import time
 import numpy as np
 import psutil
 import pytest
-from contracts import check_answer, layouts
-from estimators import Identity, Rows
+from contracts import check_answer, check_outcome, layouts
+from estimators import ClipsWhatIsNegative, Identity, Rows
 from left_behind import n_shared_memories
 from numpy.lib.stride_tricks import as_strided
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import infbench
 from infbench.errors import InvalidParameterError
@@ -308,8 +311,38 @@ class TestReader:
         np.testing.assert_array_equal(RowReader(memory, place_of(ROWS), 101)(0, 101), ROWS)
 
 
-def test_rows_without_columns_are_nobodys_to_read(runner):
-    check_answer(runner, "predict", np.empty((100, 0)), 10)
+def test_rows_without_columns_are_nobodys_to_read():
+    with infbench.ProcessRunner(Identity(), n_processes=2) as runner:
+        check_answer(runner, "transform", np.empty((100, 0)), 10)
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+def test_rows_that_nobody_may_change_stay_so(is_mapped):
+    with infbench.ProcessRunner(ClipsWhatIsNegative(), n_processes=2) as runner:
+        X = (runner.empty if is_mapped else np.empty)((100, 2))
+        X[...] = 1.0
+        X[90] = -5.0
+        X.flags.writeable = False
+        check_outcome(runner, "predict", X, 10)
+        check_outcome(runner, "predict", X[:90], 10)
+        X.flags.writeable = True
+        assert runner.predict(X, batch_size=10)[90] == 0.0
+
+
+def test_mapped_rows_with_gaps_keep_them_where_an_estimator_may_change_its_rows():
+    """scikit-learn copies what it may not change, and brings it together then: BLAS takes another path."""
+    W = np.random.default_rng(0).normal(size=(600, 30))
+    model = make_pipeline(StandardScaler(copy=False), LinearRegression()).fit(W.copy(), np.sin(W[:, 0]))
+    S = np.empty((600, 60))[:, ::2]
+    S[...] = W
+    with infbench.SerialRunner(model) as serial:
+        expected = serial.predict(S, batch_size=17)
+    with infbench.ProcessRunner(model, n_processes=2) as runner:
+        for takes_over in (False, True):
+            runner.takes_over = takes_over
+            X = runner.empty((600, 60))[:, ::2]
+            X[...] = W
+            np.testing.assert_array_equal(runner.predict(X, batch_size=17), expected)
 
 
 def test_rows_that_reach_past_a_mapped_array_are_not_looked_for_in_it(runner):

@@ -122,8 +122,8 @@ class Runner(ABC):
     shares_out_rows : bool
         Whether the batches of a call may be computed side by side. Where they are not, a call has one by default.
     closes_after_call : bool
-        Whether a runner that a signal handler closes in the middle of a call ends what it has started when that call
-        is over: what it is made of cannot be ended before.
+        Whether closing in a signal handler, amid a call, takes effect only when that call is over: what the runner is
+        made of cannot be ended before.
     takes_over : bool
         Whether a process that has finished its own share may take over some of another's, where the runner can do that.
     estimator, n_processes, inner_threads
@@ -296,7 +296,6 @@ class Runner(ABC):
             batch_size = self.default_batch_size(n_samples, method)
         self._check_started()
         with self._turn:
-            self._check_started()  # another thread may have closed it meanwhile
             if self._is_called:
                 raise RunnerError(
                     f"{type(self).__name__} is already running a call on this thread: a signal handler cannot use it"
@@ -307,6 +306,7 @@ class Runner(ABC):
         """Compute all batches, and then close where a signal handler would have done so."""
         self._is_called = True
         try:
+            self._check_started()  # another thread, or a signal handler, may have closed it meanwhile
             return self._run(method, batches)
         finally:
             self._is_called = False
@@ -340,7 +340,7 @@ class Runner(ABC):
         Returns
         -------
         ndarray of shape `shape`
-            Not initialised. It may outlive the runner.
+            Not initialised. It may outlive the runner. One of ``process`` takes two file descriptors while it lives.
 
         Raises
         ------

@@ -71,11 +71,14 @@ def untouchable(X: Any) -> Any:
 
 def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
     """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
+    may_change = X.flags.writeable
+    if may_change and not X.flags.forc:  # an estimator's own copy, of what is read-only, would have other strides
+        return call(copy_with_strides(X)[0])
     X.flags.writeable = False
     try:
         return call(X)
     except ValueError as error:
-        if "read-only" not in str(error):
+        if not may_change or "read-only" not in str(error):
             raise
         return call(copy_with_strides(X)[0])
 
@@ -139,8 +142,8 @@ def join(outputs: Sequence[Any]) -> Any:
     Parameters
     ----------
     outputs : sequence
-        At least one answer: ndarrays, sparse matrices, DataFrames, or lists with one ndarray for each output. All of
-        one kind.
+        At least one answer: ndarrays, sparse matrices, DataFrames of pandas or polars, or lists or tuples with one
+        ndarray for each output. All of one kind.
 
     Returns
     -------
@@ -152,14 +155,19 @@ def join(outputs: Sequence[Any]) -> Any:
         return first
     if type(first) is np.ndarray:
         return np.concatenate(outputs)
+    if isinstance(first, list | tuple) and first and isinstance(first[0], np.ndarray):
+        joined = [join(parts) for parts in zip(*outputs, strict=True)]
+        return joined if isinstance(first, list) else tuple(joined)
     if isinstance(first, list):
-        if first and isinstance(first[0], np.ndarray):
-            return [join(parts) for parts in zip(*outputs, strict=True)]
         return [value for output in outputs for value in output]
     if hasattr(first, "iloc"):
         import pandas as pd
 
         return pd.concat(outputs)
+    if type(first).__module__.partition(".")[0] == "polars":
+        import polars as pl
+
+        return pl.concat(outputs)
     if hasattr(first, "tocsr"):
         from scipy import sparse
 

@@ -10,7 +10,7 @@ from typing import Any
 from infbench.runners.ambient import Ambient
 from infbench.runners.batches import Batches, join
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.mailbox import NEXT
+from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import Done, Share
 
 
@@ -55,6 +55,10 @@ class Held:
     settings: Ambient
     limit: int
     retried: bool = False
+
+    def end_at(self, limit: int) -> None:
+        """Leave what comes after `limit` to the caller, or to nobody."""
+        self.limit = self.worker.desk.words[LIMIT] = limit
 
     def rest(self) -> int:
         """Return how many batches the caller may take over: what the worker has not begun.
@@ -102,16 +106,20 @@ class Call:
 
     def is_waiting(self) -> bool:
         """Tell whether a worker holds batches that the answer needs and nobody else has computed."""
-        if not self.held:
-            return False
-        needed = min(self.errors, default=len(self.batches))
-        return any(held.share.start < min(held.limit, needed) for held in self.held.values())
+        return any(held.share.start < held.limit for held in self.held.values())
+
+    def fail(self, batch: int, error: BaseException) -> None:
+        """Take what a batch raised. What comes after the first one that did nobody needs any more."""
+        self.errors[batch] = error
+        for held in self.held.values():
+            if batch < held.limit:
+                held.end_at(batch)
 
     def finish(self, held: Held, done: Done, answers: Any) -> None:
         """Take what became of a share."""
         del self.held[held.worker.index]
         if done.failed:
-            self.errors[done.stop] = answers
+            self.fail(done.stop, answers)
         elif done.stop > held.share.start:
             self.joined[held.share.start] = done.stop, answers
 

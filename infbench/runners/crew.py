@@ -171,6 +171,8 @@ class Crew:
     workers : list of WorkerHandle
     template : Helper or None
         None where there are no workers.
+    main_is_importable : bool
+        Whether workers can have the main module, and so what is pickled by its name there.
 
     Raises
     ------
@@ -193,6 +195,8 @@ class Crew:
         self._inner_threads = inner_threads
         self._spin_s = spin_s
         self._own_memory = own_memory
+        # A fork has the main module, whatever that is.
+        self.main_is_importable = start_method == "fork" or main_is_importable()
         self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
         self._is_closed = False
@@ -311,9 +315,7 @@ class Crew:
 
     def _pickle(self, file: BinaryIO) -> None:
         try:
-            # A fork has the main module, whatever that is.
-            has_main = self._start_method == "fork" or main_is_importable()
-            dump(self._estimator, file, main_is_importable=has_main)
+            dump(self._estimator, file, main_is_importable=self.main_is_importable)
             file.flush()
         except TimeoutError:  # of a signal handler
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any, ClassVar
+from weakref import WeakSet
 
 import joblib
 from joblib.externals.loky.backend import reduction
@@ -75,11 +76,11 @@ class LokyRunner(_JoblibRunner):
     """
 
     name: ClassVar[str] = "loky"
-    _n_open: ClassVar[int] = 0  # all of them share the workers
+    _started: ClassVar[WeakSet[LokyRunner]] = WeakSet()  # all of them share the workers
 
     def _start(self) -> None:
         super()._start()
-        LokyRunner._n_open += 1
+        LokyRunner._started.add(self)
 
     def _backend(self) -> Any:
         options = {} if self.inner_threads is None else {"inner_max_num_threads": self.inner_threads}
@@ -89,8 +90,8 @@ class LokyRunner(_JoblibRunner):
         return joblib.delayed(compute_in_worker)(self.estimator, method, packed(batch), self.inner_threads)
 
     def _close(self) -> None:
-        LokyRunner._n_open -= 1
-        if LokyRunner._n_open == 0:
+        LokyRunner._started.discard(self)
+        if not LokyRunner._started:
             # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
             self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
         super()._close()

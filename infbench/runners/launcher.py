@@ -154,7 +154,7 @@ def main_is_importable() -> bool:
 
 
 def _preparation() -> dict[str, Any]:
-    """Return what multiprocessing tells the processes that it starts."""
+    """Return what multiprocessing tells the processes that it starts, and what the launcher would hand on as it was."""
     start_method = multiprocessing.get_start_method(allow_none=True)
     preparation = spawn.get_preparation_data(TEMPLATE_NAME)
     preparation["authkey"] = bytes(preparation["authkey"])
@@ -164,6 +164,9 @@ def _preparation() -> dict[str, Any]:
         multiprocessing.set_start_method(None, force=True)  # it has been set meanwhile, which is for the program to do
     if start_method not in _OF_MULTIPROCESSING:  # none, or one of a library, which only that knows
         del preparation["start_method"]
+    preparation["environ"] = dict(os.environ)
+    if hasattr(os, "sched_getaffinity"):
+        preparation["cpus"] = os.sched_getaffinity(0)
     return preparation
 
 
@@ -234,6 +237,11 @@ def _load(modules: list[str], path: list[str]) -> None:
 
 
 def _become_template(connection: Connection, preparation: dict[str, Any], *arguments: Any) -> None:
+    os.environ.clear()
+    os.environ.update(preparation["environ"])
+    if "cpus" in preparation:
+        with suppress(OSError):  # a container's have changed meanwhile
+            os.sched_setaffinity(0, preparation["cpus"])
     process = multiprocessing.current_process()
     process._inheriting = True  # type: ignore[attr-defined]  # noqa: SLF001  # a start by the main module is an error now
     spawn.prepare(preparation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     import numpy as np
 
+_FAR = 4
+"""Rows that take up so many times their own size are brought together before workers read or get them: some other page
+of memory, and a system call, for each row would take longer than most models do."""
+
 _MOST_GAPS = 100
-"""An array that takes up so many times its own size is pickled without what lies between its values."""
+"""An array that takes up so many times its own size all the same is pickled without what lies between its values."""
 
 _IS_NOT_BY_NAME = (pickle.PicklingError, AttributeError, TypeError)
 """What pickle raises where a name leads nowhere, or to something that it takes for no class or function."""
@@ -87,13 +92,50 @@ def copy_with_strides(
     return copy, memory, before
 
 
+def brought_together(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return rows that lie far apart closer to each other, and others as they are.
+
+    BLAS takes another path where rows follow each other without a gap, or values without one, and a last bit may
+    differ then. So where there are gaps, some remain.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+        `X` itself, or a copy.
+    """
+    import numpy as np
+
+    _, n_bytes = extent(X.shape, X.strides, X.itemsize)
+    if X.ndim != 2 or n_bytes <= _FAR * X.nbytes or min(X.strides) <= 0:
+        return X
+    by_column = X.strides[0] < X.strides[1]
+    outer, inner = X.shape[::-1] if by_column else X.shape
+    step = 1 if min(X.strides) == X.itemsize else 2
+    near = np.empty((outer, step * inner + 1), X.dtype)[:, : step * inner : step]
+    near = near.T if by_column else near
+    near[...] = X
+    near.flags.writeable = X.flags.writeable
+    return near
+
+
+def dumps(content: Any, *, main_is_importable: bool = True) -> bytes:
+    """Return what `dump` writes."""
+    file = io.BytesIO()
+    dump(content, file, main_is_importable=main_is_importable)
+    return file.getvalue()
+
+
 def dump(content: Any, file: BinaryIO, *, main_is_importable: bool = True) -> None:
     """Pickle something so that its arrays lie in memory as they did: another order can change a last bit.
 
     Parameters
     ----------
     content : object
-        An estimator, or what one raised.
+        An estimator, its rows, its answers, or what it raised.
     file : binary file
         Empty. It stays the caller's to close.
     main_is_importable : bool, default=True
@@ -148,9 +190,19 @@ def _by_value_pickler() -> type[pickle.Pickler]:
 def _reduce_array(part: Any) -> Any:
     import numpy as np
 
-    if type(part) is not np.ndarray or part.flags.forc or part.dtype.kind not in ARRAY_KINDS:
+    if not isinstance(part, np.ndarray) or part.flags.forc:
         return NotImplemented
-    if extent(part.shape, part.strides, part.itemsize)[1] > _MOST_GAPS * part.nbytes:
-        return NotImplemented
-    _, memory, before = copy_with_strides(part)
-    return np.ndarray, (part.shape, part.dtype, memory, before, part.strides)
+    has_values = part.dtype.kind in ARRAY_KINDS
+    if type(part) is np.ma.MaskedArray and has_values:
+        return _make_masked, (part.data, part.mask, part.fill_value)
+    near = brought_together(part) if type(part) is np.ndarray and has_values else None
+    if near is None or extent(near.shape, near.strides, near.itemsize)[1] > _MOST_GAPS * near.nbytes:
+        return part.copy(order="K").__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # by itself it would become C-ordered
+    _, memory, before = copy_with_strides(near)
+    return np.ndarray, (near.shape, near.dtype, memory, before, near.strides)
+
+
+def _make_masked(data: Any, mask: Any, fill_value: Any) -> Any:
+    import numpy as np
+
+    return np.ma.MaskedArray(data, mask, fill_value=fill_value)

@@ -33,13 +33,13 @@ The end of a connection ends who serves there.
 
 from __future__ import annotations
 
-import io
 import pickle
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infbench.errors import WorkerError
-from infbench.runners.layout import dump
+from infbench.runners.layout import dumps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,19 +161,32 @@ def exception_to_bytes(error: BaseException) -> bytes:
     Returns
     -------
     bytes
-        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again from its arguments, is
-        replaced by a `WorkerError` that holds its type and text.
+        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again, is replaced by a
+        `WorkerError` that holds its type and text.
     """
     text = "".join(traceback.format_exception(error))
-    try:
-        file = io.BytesIO()
-        dump((error, text), file)
-        pickled = file.getvalue()
-        pickle.loads(pickled)
-    except Exception:
-        name = f"{type(error).__module__}.{type(error).__qualname__}"
-        pickled = pickle.dumps((WorkerError(f"a worker raised {name}: {error}"), text))
-    return pickled
+    for form in (error, _Uninitialised(error)):
+        with suppress(Exception):
+            pickled = dumps((form, text))
+            pickle.loads(pickled)
+            return pickled
+    return pickle.dumps((WorkerError.instead_of(error), text))
+
+
+class _Uninitialised:
+    """An exception that is made again without its ``__init__``, which may want other arguments than those it kept."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _make_uninitialised, (type(self._error), self._error.args, self._error.__dict__)
+
+
+def _make_uninitialised(kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def exception_from_bytes(pickled: bytes) -> BaseException:

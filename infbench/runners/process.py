@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import pickle
 import select
 import sys
 import time
@@ -20,16 +19,17 @@ from infbench.machine import usable_cpus
 from infbench.runners import joint_copy
 from infbench.runners.ambient import ambient
 from infbench.runners.base import Runner
-from infbench.runners.batches import Batches, call_without_changing, join, packed
+from infbench.runners.batches import Batches, call_without_changing, join
 from infbench.runners.call import Call, Held, plan_shares
 from infbench.runners.connections import receive_any
 from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
-from infbench.runners.layout import is_packed
+from infbench.runners.layout import dumps, is_packed
 from infbench.runners.mailbox import LIMIT, NEXT
 from infbench.runners.messages import News, Share
 from infbench.runners.rows import SharedRows, is_shareable
 from infbench.runners.sharing import Sharing
+from infbench.runners.signals import raised_by_handler
 from infbench.runners.start_methods import START_METHODS, check_start_is_possible, default_start_method
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class ProcessRunner(Runner):
     cause. Where rows or answers are not plain numbers (data frames, sparse matrices, objects), a share of them is
     pickled, once, in each direction; `timeout` does not watch that being sent, and what a worker takes to load it
     counts as its first batch.
+
+    pandas pickles rows of a frame without what lies between them. So with a single row, or with others than successive
+    ones, as in ``frame[::2]``, BLAS may take another path in a worker, and a last bit of a float differ.
 
     Workers compute under the settings of the calling thread: scikit-learn's configuration and numpy's error handling.
     Where an estimator changes its rows, as ``StandardScaler(copy=False)`` does, only those that the caller computes
@@ -205,14 +208,16 @@ class ProcessRunner(Runner):
                 held.worker.desk.words[LIMIT] = 0
         except BaseException as error:
             # Whatever a signal handler raises may have come in the middle of a message, and the rest of it would be
-            # read as the next one. What is raised here on purpose has not.
-            self._torn = not isinstance(error, WorkerDied | WorkerTimeoutError)
+            # read as the next one. What is raised here on purpose, or amid a batch, has not.
+            amid_batch = error in call.errors.values()
+            self._torn = not amid_batch and not isinstance(error, WorkerDied | WorkerTimeoutError)
             if self._started_in_pid is None:  # by a signal handler
                 if call.errors:  # it may have raised something in the middle of a batch, too
                     raise call.errors[min(call.errors)] from None
                 if isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError):  # of what is closed
                     self._check_not_closed(error)
                 raise
+            call.errors.clear()  # or it would hold itself, and all rows with it, until the next collection
             with suppress(ValueError):  # of workers that a failed restart has left nothing
                 for worker in self._crew.workers:
                     worker.desk.words[LIMIT] = 0
@@ -254,7 +259,7 @@ class ProcessRunner(Runner):
             if place is None:
                 first_row, last_row = batches.rows(start, stop)
                 began_s = time.perf_counter()
-                pickled = pickle.dumps(packed(batches.take(start, stop)), pickle.HIGHEST_PROTOCOL)
+                pickled = dumps(batches.take(start, stop), main_is_importable=self._crew.main_is_importable)
                 self._sharing.note_pickling(call.method, batches, last_row - first_row, time.perf_counter() - began_s)
             elif copies_too:
                 room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
@@ -298,7 +303,9 @@ class ProcessRunner(Runner):
             try:
                 call.own[index] = compute(call.batches[index])
             except Exception as error:
-                call.errors[index] = error
+                call.fail(index, error)
+                if raised_by_handler(error):
+                    raise  # now, however long the batches before it take
                 return
             if call.held and time.monotonic() - looked_s > _LOOK_EVERY_S:
                 self._look_after(call, 0)
@@ -306,13 +313,13 @@ class ProcessRunner(Runner):
 
     def _take_over(self, call: Call) -> None:
         """Compute what the workers have not begun, half of the largest rest at a time, until nothing is left."""
-        while not call.errors:
+        while True:
             self._collect(call)
             held = max(call.held.values(), key=Held.rest, default=None)
             if held is None or (rest := held.rest()) <= 0:
                 return
             stop = held.limit
-            held.limit = held.worker.desk.words[LIMIT] = stop - (rest + 1) // 2
+            held.end_at(stop - (rest + 1) // 2)
             self._compute(call, held.limit, stop, are_shared=held.share.mapped is not None)
 
     def _wait(self, call: Call) -> None:

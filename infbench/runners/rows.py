@@ -28,7 +28,7 @@ from infbench.runners import joint_copy
 from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import OwnMemory, address_of
 from infbench.runners.crew import WorkerHandle
-from infbench.runners.layout import ARRAY_KINDS, extent
+from infbench.runners.layout import ARRAY_KINDS, brought_together, extent
 from infbench.runners.messages import News, Place, Share
 
 
@@ -39,39 +39,6 @@ def is_shareable(X: Any) -> bool:
     for a memmap, whose values lie in memory as those of any array.
     """
     return type(X) in (np.ndarray, np.memmap) and X.dtype.kind in ARRAY_KINDS and X.size > 0
-
-
-_FAR = 4
-"""Rows that take up so many times their own size are brought together before workers read them: some other page of
-memory, and a system call, for each row would take longer than most models do."""
-
-
-def brought_together(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return rows that lie far apart closer to each other, and others as they are.
-
-    BLAS takes another path where rows follow each other without a gap, or values without one, and a last bit may
-    differ then. So where there are gaps, some remain.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features)
-        `X` itself, or a copy.
-    """
-    _, n_bytes = extent(X.shape, X.strides, X.itemsize)
-    if X.ndim != 2 or n_bytes <= _FAR * X.nbytes or min(X.strides) <= 0:
-        return X
-    by_column = X.strides[0] < X.strides[1]
-    outer, inner = X.shape[::-1] if by_column else X.shape
-    step = 1 if min(X.strides) == X.itemsize else 2
-    near = np.empty((outer, step * inner + 1), X.dtype)[:, : step * inner : step]
-    near = near.T if by_column else near
-    near[...] = X
-    near.flags.writeable = X.flags.writeable
-    return near
 
 
 class _Lent(NamedTuple):

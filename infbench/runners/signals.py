@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from traceback import walk_tb
 from typing import Any
 
 _MOST_ACTION_BYTES = 256  # of a struct sigaction, which takes 152 on Linux
@@ -55,6 +56,16 @@ def leave_ending_to_the_caller() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: None)  # what an estimator starts would inherit SIG_IGN
+
+
+def raised_by_handler(error: BaseException) -> bool:
+    """Tell whether a signal handler has raised an exception, which then has nothing to do with what it came amid.
+
+    Those are known that are functions or methods.
+    """
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {getattr(handler, "__code__", None) for handler in handlers}
+    return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
 
 
 @contextmanager

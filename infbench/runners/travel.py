@@ -32,6 +32,5 @@ def errors_that_travel(dumps: Callable[[BaseException], bytes] = pickle.dumps) -
         try:
             pickle.loads(dumps(error))
         except Exception:
-            name = f"{type(error).__module__}.{type(error).__qualname__}"
-            raise WorkerError(f"a worker raised {name}: {error}") from error
+            raise WorkerError.instead_of(error) from error
         raise

@@ -18,7 +18,7 @@ from infbench.runners.buffers import SharedBuffer, grown
 from infbench.runners.caller_memory import CallerMemory, RowReader
 from infbench.runners.connections import receive, receive_bytes, receive_fd, send, send_bytes, send_fd, wake
 from infbench.runners.joint_copy import JointReader
-from infbench.runners.layout import ARRAY_KINDS
+from infbench.runners.layout import ARRAY_KINDS, dumps
 from infbench.runners.mailbox import LIMIT, NEXT, Desk
 from infbench.runners.messages import Done, Share, exception_to_bytes
 
@@ -135,7 +135,7 @@ class Worker:
             self._tell(Done(at))
             return
         if not _fit_in_one_array(answers):
-            self._tell(Done(at, follows=True), pickle.dumps(join(answers), pickle.HIGHEST_PROTOCOL))
+            self._tell(Done(at, follows=True), dumps(join(answers)))
             return
         shape = (sum(map(len, answers)), *answers[0].shape[1:])
         dtype = answers[0].dtype
