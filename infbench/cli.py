@@ -313,7 +313,8 @@ def history(*, results: str, machine: str | None, model: str | None, runner: str
         ):
             if wanted is not None:
                 known = sorted({getattr(row, attribute) for row in rows})
-                rows = [row for row in rows if getattr(row, attribute) == wanted]
+                # A machine's name is followed by its CPUs where it was measured with several kinds of them.
+                rows = [row for row in rows if f"{getattr(row, attribute)} (".startswith(f"{wanted} (")]
                 if not rows:
                     raise InvalidParameterError(f"no results of {attribute} {wanted!r}, there are: {', '.join(known)}")
         click.echo(history_text(rows), nl=False)

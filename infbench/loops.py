@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import cycle, islice
 from types import TracebackType
@@ -23,12 +24,18 @@ Most operations of this hash need not wait for one another, so that one loop kee
 _LOOK_S = 0.004
 """So long each loop computes: a hundred times as long as it takes to wake its thread."""
 
+_HAND_OUT_S = 30e-6
+"""So long it takes to hand a loop to its thread. None begins before all are handed out."""
+
+_MOST = 16
+"""More loops are not timed: between its blocks each needs the only thread of Python that may run, and would wait."""
+
 
 class PlainLoops:
     """Threads that do nothing but compute, one on each CPU that this process may use, or more.
 
     To be used in a ``with`` statement, which ends them. Where they are fewer than the CPUs, they are not timed: the
-    system chooses which CPUs a runner has then, and these may share a core or not.
+    system chooses which CPUs a runner has then, and these may share a core or not. Nor are more than 16.
 
     Parameters
     ----------
@@ -58,7 +65,7 @@ class PlainLoops:
 
     def __enter__(self) -> Self:
         cpus = sorted(os.sched_getaffinity(0)) if _HAS_AFFINITY else list(range(os.cpu_count() or 1))
-        n_threads = self._n_loops if self._n_loops >= len(cpus) else 0
+        n_threads = self._n_loops if len(cpus) <= self._n_loops <= _MOST else 0
         self._threads = [
             self._open.enter_context(ThreadPoolExecutor(1, "infbench-loop", _stay_on, (cpu,)))
             for cpu in islice(cycle(cpus), n_threads)
@@ -75,9 +82,8 @@ class PlainLoops:
         if not self._threads:
             return
         alone = self._threads[len(self.alone_s) % self._n_loops]
-        self.alone_s.append(_begin(alone).result())
-        at_once = [_begin(thread) for thread in self._threads]
-        self.together_s.append(1 / sum(1 / loop.result() for loop in at_once))
+        self.alone_s.append(1 / _blocks_per_s([alone]))
+        self.together_s.append(1 / _blocks_per_s(self._threads))
 
 
 _HAS_AFFINITY = hasattr(os, "sched_setaffinity")
@@ -90,15 +96,22 @@ def _stay_on(cpu: int) -> None:
             os.sched_setaffinity(0, {cpu})
 
 
-def _begin(thread: ThreadPoolExecutor) -> Future[float]:
-    # The time until a loop begins counts: where CPUs are too few, others compute then.
-    return thread.submit(_seconds_per_block, time.perf_counter())
+def _blocks_per_s(threads: Sequence[ThreadPoolExecutor]) -> float:
+    """Return what all threads get done at once."""
+    total = 0.0
+    while not total:  # or none of them had a CPU in time
+        begin_s = time.perf_counter() + len(threads) * _HAND_OUT_S
+        loops = [thread.submit(_blocks_per_s_from, begin_s) for thread in threads]
+        total = sum(loop.result() for loop in loops)
+    return total
 
 
-def _seconds_per_block(begun_s: float) -> float:
-    n_blocks, now_s = 0, begun_s
-    while now_s - begun_s < _LOOK_S:
+def _blocks_per_s_from(begin_s: float) -> float:
+    time.sleep(max(0.0, begin_s - time.perf_counter()))
+    n_blocks, now_s = 0, time.perf_counter()
+    # The time until the loop begins counts: where CPUs are too few, others compute then.
+    while now_s - begin_s < _LOOK_S:
         hashlib.blake2b(_BLOCK)
         n_blocks += 1
         now_s = time.perf_counter()
-    return (now_s - begun_s) / n_blocks
+    return n_blocks / (now_s - begin_s)

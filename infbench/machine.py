@@ -27,15 +27,16 @@ class Machine:
         Processors that the system has.
     n_cpus_usable : int
         Processors that this process may use: affinity and container limits count.
-    load_1min : float
-        Mean number of runnable processes over the last minute, before the measurement; NaN where unknown.
+    load_1min : float or None
+        Mean number of runnable processes over the last minute, before the measurement; None where unknown.
     system : str
         Name and architecture of the operating system: ``"Linux x86_64"``.
     python : str
         Version of the interpreter.
     versions : dict of str to str
         Library name to installed version, for `LIBRARIES`. That of infbench names the commit where it runs from a
-        checkout: ``"0.1.0+g8294446"``, and ``"0.1.0+g8294446.dirty"`` where files of the package were changed since.
+        checkout: ``"0.1.0+g8294446"``, and ``"0.1.0+g8294446.dirty"`` where files of the package have been changed or
+        added since.
     inner_threads : dict of str to int
         Library thread pool (``"openblas"``, ``"openmp"``) to its number of threads when nobody limits it.
     """
@@ -43,7 +44,7 @@ class Machine:
     cpu: str
     n_cpus: int
     n_cpus_usable: int
-    load_1min: float
+    load_1min: float | None
     system: str
     python: str
     versions: dict[str, str]
@@ -87,10 +88,9 @@ def describe_machine() -> Machine:
     """
     from threadpoolctl import threadpool_info
 
-    try:
+    load_1min = None
+    with suppress(AttributeError, OSError):  # not every system tells
         load_1min = os.getloadavg()[0]
-    except OSError:
-        load_1min = float("nan")
     return Machine(
         cpu=_cpu_model(),
         n_cpus=os.cpu_count() or 1,
@@ -116,7 +116,7 @@ def _local_version() -> str:
         if git("ls-files", "--error-unmatch", __file__).returncode != 0:
             return ""
         commit = git("rev-parse", "--short", "HEAD").stdout.strip()
-        dirty = ".dirty" if git("diff", "--quiet", "HEAD", "--", ".").returncode != 0 else ""
+        dirty = ".dirty" if git("status", "--porcelain", "--", ".").stdout else ""
     except OSError:  # no git
         return ""
     return f"+g{commit}{dirty}" if commit else ""

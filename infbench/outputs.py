@@ -107,7 +107,7 @@ def write_whole(path: str, text: str) -> None:
             written.chmod(mode)
             written.replace(target)
         except BaseException:
-            written.unlink()
+            written.unlink(missing_ok=True)  # it may have become the file
             raise
 
 

@@ -315,7 +315,7 @@ def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
     if gains:
         least = min(gains, key=lambda gain: gain.value)
         yield "CPUs at once", f"{n_loops} plain loops gain {_value_and_interval(least)}"
-    yield "load", f"{machine.load_1min:.2f} (mean of the minute before)"
+    yield "load", "unknown" if machine.load_1min is None else f"{machine.load_1min:.2f} (mean of the minute before)"
     yield "system", f"{machine.system}, Python {machine.python}"
     yield "versions", machine.libraries
 

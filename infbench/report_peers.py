@@ -26,45 +26,48 @@ def peers_text(peers: Sequence[Peer]) -> str:
     str
         Plain text, ends with a line feed.
     """
-    return _peers_report(peers, text_table, str.upper, partial(textwrap.fill, width=PROSE_WIDTH))
+    prose = map(partial(textwrap.fill, width=PROSE_WIDTH), [*_problems(peers), *_notes(peers)])
+    return "\n\n".join([*_tables(peers, text_table, str.upper), *prose]) + "\n"
 
 
 def peers_markdown(peers: Sequence[Peer]) -> str:
-    """Return what `peers_text` does, as Markdown."""
-    return _peers_report(peers, markdown_table, "### {}".format, str)
+    """Return what `peers_text` does, as Markdown, and what the figures mean first."""
+    return "\n\n".join([*_notes(peers), *_tables(peers, markdown_table, "### {}".format), *_problems(peers)]) + "\n"
 
 
-def _peers_report(
+def _tables(
     peers: Sequence[Peer],
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], str],
     title: Callable[[str], str],
-    prose: Callable[[str], str],
-) -> str:
+) -> Iterator[str]:
     sizes = list(dict.fromkeys(_size(comparison) for peer in peers for comparison in peer.comparisons))
-    blocks = []
     for model, group in groupby(peers, key=lambda peer: peer.model):
         members = list(group)
         columns = ("runner", *(f"{n_samples:,} / {batch:,}" for n_samples, batch in sizes), "start-up", "memory")
         rows = [*_serial_rows(members, sizes), *(_peer_cells(peer, sizes) for peer in members)]
-        blocks.append(f"{title(model)}\n\n{table(columns, rows)}")
+        yield f"{title(model)}\n\n{table(columns, rows)}"
     means = list(_mean_rows(peers))
     if means:
-        blocks.append(f"{title('all models')}\n\n{table(_MEAN_COLUMNS, means)}")
-    problems = list(dict.fromkeys((peer.runner, peer.problem) for peer in peers if peer.problem))
-    if problems:
-        blocks += [prose(f"{runner}: {problem}") for runner, problem in problems]
-    blocks.append(prose(_PEERS_NOTE))
+        yield f"{title('all models')}\n\n{table(_MEAN_COLUMNS, means)}"
+
+
+def _problems(peers: Sequence[Peer]) -> Iterator[str]:
+    yield from dict.fromkeys(f"{peer.runner}: {peer.problem}" for peer in peers if peer.problem)
+
+
+def _notes(peers: Sequence[Peer]) -> Iterator[str]:
+    yield _PEERS_NOTE
     measured = [comparison for peer in peers for comparison in peer.comparisons]
     if measured:
-        blocks.append(prose(" ".join([_conditions(measured), *_told_of_loops(measured)])))
-    return "\n\n".join(blocks) + "\n"
+        yield " ".join([_conditions(measured), *_told_of_loops(measured)])
 
 
 _PEERS_NOTE = (
     "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with its 95 % "
     "interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
     "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single "
-    "runs 50 ms after the last one, where they take less than 0.1 s. A dash: not measured."
+    "runs 50 ms after the last one, where they take less than 0.1 s, and so in fewer cells for a slow runner. A dash: "
+    "not measured."
 )
 
 

@@ -55,8 +55,8 @@ class Comparison:
         Seconds for a single pass after a pause of 50 ms, by round; empty where a pass takes too long to notice.
     loop_alone_s, loops_together_s : tuple of float
         Seconds for a block of a plain loop that computes alone, and for a block where `n_processes` of them compute at
-        once, by round, see `infbench.loops.PlainLoops`. Empty where the machine has more CPUs, and in results of schema
-        versions before 5.
+        once, by round, see `infbench.loops.PlainLoops`. Empty where the machine has more CPUs, where there are very
+        many processes, and in results of schema versions before 5.
     start_s : float
         Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
     first_call_s : float
@@ -266,7 +266,7 @@ def comparisons_to_json(comparisons: Sequence[Comparison]) -> str:
         JSON with ``schema_version`` and ``comparisons``; ends with a line feed.
     """
     stored = {"schema_version": SCHEMA_VERSION, "comparisons": [comparison.to_dict() for comparison in comparisons]}
-    return json.dumps(stored, indent=2) + "\n"
+    return json.dumps(stored, indent=2, allow_nan=False) + "\n"
 
 
 def comparisons_from_json(text: str) -> list[Comparison]:

@@ -45,10 +45,10 @@ def format_ratio(value: float) -> str:
 
     Examples
     --------
-    >>> format_ratio(1.926), format_ratio(0.0142)
-    ('1.93', '0.014')
+    >>> format_ratio(1.926), format_ratio(0.0142), format_ratio(0.0201)
+    ('1.93', '0.014', '0.020')
     """
-    return f"{value:.2f}" if value >= SMALL_RATIO else f"{value:.2g}"
+    return f"{value:.2f}" if value >= SMALL_RATIO else f"{value:#.2g}"
 
 
 def format_bytes(n_bytes: float | None) -> str:

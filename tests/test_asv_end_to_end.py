@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("asv", reason="asv comes with the bench extra")
+
+from asv.results import Results
 
 ROOT = Path(__file__).parents[1]
 MACHINE = "small"
@@ -250,6 +253,26 @@ def test_interrupted_run_keeps_what_was_finished_and_goes_on(tmp_path, number):
     assert "track_a_finished_one" not in again
     assert repository.stored(commit, "suite.track_a_finished_one")["result"] == [7]
     assert repository.stored(commit, "suite.track_b_that_waits")["result"] == [8]
+
+
+def test_results_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    importlib.import_module("infbench.site.saving")  # as asv loads it
+    results = Results({"machine": MACHINE}, {}, "a" * 40, 1, "3.11", "env", {})
+    results.save(str(tmp_path))
+    (file,) = (tmp_path / MACHINE).iterdir()
+    before = file.read_bytes()
+
+    def write_half(path, *_, **__):
+        Path(path).write_text('{"commit_hash": "aaa')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asv.util.write_json", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        results.save(str(tmp_path))
+    assert [path.read_bytes() for path in (tmp_path / MACHINE).iterdir()] == [before]
+    monkeypatch.undo()
+    results.save(str(tmp_path))
+    assert [path.read_bytes() for path in (tmp_path / MACHINE).iterdir()] == [before]
 
 
 COUNTING = """

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from programs import PLAIN, git
 
+from infbench import cli
 from infbench.gate import _Pass, _rounds, _rows, blame
 from infbench.report_gate import gate_markdown
 from infbench.results import GateRow
@@ -107,6 +108,24 @@ def test_runner_that_takes_ten_times_as_long_is_caught(repository, slower, quick
     assert git("worktree", "list", cwd=repository).count("\n") == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ([Estimate(1.0, 0.99, 1.01), Estimate(0.5, 0.45, 0.55)], 0),
+        ([Estimate(1.0, 0.99, 1.01), Estimate(1.1, 0.9, 1.3)], 3),
+        ([Estimate(1.1, 0.9, 1.3), Estimate(1.5, 1.4, 1.6)], 1),
+    ],
+    ids=["unchanged and better", "inconclusive", "worse"],
+)
+def test_verdicts_are_exit_codes(changes, code, monkeypatch, capsys):
+    rows = [GateRow("plain", "time", change, SILENT) for change in changes]
+    monkeypatch.setattr("infbench.gate.run_gate", lambda *_, **__: rows)  # which takes minutes to be so sure
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["gate", "--base", "HEAD"])
+    assert ended.value.code == code
+    assert capsys.readouterr().out == gate_markdown(rows, "HEAD")
+
+
 FAILS = """
 from infbench.runners.process import ProcessRunner as _Runner
 
@@ -121,8 +140,10 @@ def test_why_a_side_failed_is_told(repository, quick):
     module = repository / "infbench" / "runners" / "process.py"
     before = module.read_text()
     module.write_text(before + FAILS)
-    code, out, errors = finish(start(repository, *quick))
-    module.write_text(before)
+    try:
+        code, out, errors = finish(start(repository, *quick))
+    finally:
+        module.write_text(before)
     assert (code, out) == (1, "")
     assert errors.startswith(f"Error: the process of {repository.name} failed with exit code 1:\n")
     assert errors.endswith("LookupError: nobody is at home\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -108,6 +109,14 @@ def test_the_newest_commit_counts_for_each_release_set_and_machine(tmp_path):
         (row.machine, row.versions["joblib"]): (row.commit, round(row.speedup.value)) for row in load_history(tmp_path)
     }
     assert speedups == {("m", "1.6.0"): (new, 4), ("m", "1.5.0"): (old, 2), ("other", "1.6.0"): (old, 2)}
+
+
+def test_of_commits_of_one_date_the_one_that_was_measured_later_counts(tmp_path):
+    """One that was amended keeps its date."""
+    store(tmp_path, commit="b" * 40)
+    time.sleep(0.002)  # asv keeps milliseconds
+    store(tmp_path, commit="a" * 40, costs=COSTS | {("random_forest", "process"): 0.25})
+    assert [row.commit for row in load_history(tmp_path)] == ["a" * 40]
 
 
 def test_the_same_name_with_other_cpus_is_another_machine(tmp_path):

@@ -29,10 +29,11 @@ def one_cpu():
 @pytest.mark.parametrize("n_loops", [len(CPUS), len(CPUS) + 3])
 def test_each_loop_has_a_cpu_and_ends_with_the_block(n_loops, monkeypatch):
     looks = []
+    monkeypatch.setattr(loops, "_MOST", n_loops)
     monkeypatch.setattr(
         loops,
-        "_seconds_per_block",
-        lambda begun_s: looks.append((threading.current_thread(), os.sched_getaffinity(0))) or 1.0,
+        "_blocks_per_s_from",
+        lambda begin_s: looks.append((threading.current_thread(), os.sched_getaffinity(0))) or 1.0,
     )
     with PlainLoops(n_loops) as plain:
         for _ in range(3):
@@ -50,20 +51,20 @@ def test_each_loop_has_a_cpu_and_ends_with_the_block(n_loops, monkeypatch):
     assert plain.together_s == pytest.approx([1 / n_loops] * 3)
 
 
-@pytest.mark.skipif(len(CPUS) == 1, reason="there are no fewer loops than one CPU")
-def test_fewer_loops_than_cpus_are_not_timed():
-    """A runner may have any two of four CPUs, which share a core or not."""
+@pytest.mark.parametrize("n_loops", [len(CPUS) - 1, 17])
+def test_fewer_loops_than_cpus_and_very_many_are_not_timed(n_loops):
+    """A runner may have any two of four CPUs, which share a core or not; many threads would wait for each other."""
     before = threading.active_count()
-    with PlainLoops(len(CPUS) - 1) as plain:
+    with PlainLoops(n_loops) as plain:
         plain.time()
         assert threading.active_count() == before
     assert plain.alone_s == plain.together_s == []
 
 
 @pytest.mark.usefixtures("one_cpu")
-@pytest.mark.parametrize("n_loops", [2, 4])
+@pytest.mark.parametrize("n_loops", [4, 16])
 def test_loops_that_share_a_cpu_gain_little(n_loops):
-    """Beside another process, two have two thirds of the CPU, where one has half of it."""
+    """Beside three processes, 4 have 4 sevenths of the CPU, where one has a quarter of it: they gain 2.3."""
     with PlainLoops(n_loops) as plain:
         for _ in range(21):
             plain.time()

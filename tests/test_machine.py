@@ -38,11 +38,12 @@ from infbench.runners import make_runner
 before = usable_cpus()
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 machine = describe_machine()
-print(json.dumps([before, usable_cpus(), machine.n_cpus_usable, machine.n_cpus]))
+n_processes = make_runner("threads", object()).n_processes
+print(json.dumps([before, usable_cpus(), machine.n_cpus_usable, n_processes, machine.n_cpus]))
 """
-    before, after, usable, all_of_them = run(code)
+    before, after, usable, n_processes, all_of_them = run(code)
     assert before == usable_cpus()
-    assert (after, usable) == (1, 1)
+    assert (after, usable, n_processes) == (1, 1, 1)
     assert all_of_them == os.cpu_count()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_command_prints_the_table_and_writes_every_format(tmp_path):
     assert "forest: the forest runner takes RandomForestClassifier" in done.stdout
     rows = csv.DictReader((tmp_path / "all.csv").read_text().splitlines())
     assert [row["runner"] for row in rows] == [c.runner for c in comparisons]
-    assert (tmp_path / "all.md").read_text().startswith("### plain\n")
+    assert re.match(r"Columns: .*\n\nMeasured with n_processes=2 .*\n\n### plain\n", (tmp_path / "all.md").read_text())
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,12 @@ def test_where_it_breaks_even_is_told_only_where_fewer_rows_were_measured():
 
 
 def test_small_ratios_have_two_digits():
-    assert [words.ratio(value) for value in (1.925, 0.0995, 0.02785, 0.0401)] == ["1.93", "0.10", "0.028", "0.04"]
+    assert [words.ratio(value) for value in (1.925, 0.0995, 0.02785, 0.0401)] == ["1.93", "0.10", "0.028", "0.040"]
+
+
+def test_efficiencies_are_rounded_as_the_tables_do_it():
+    told = [words.efficiency(Estimate(value, value, value), 2) for value in (1.65, 1.6497, 1.6494, 0.05)]
+    assert told == ["83%", "83%", "82%", "3%"]
 
 
 @pytest.mark.parametrize(

@@ -501,6 +501,24 @@ def test_a_release_set_is_found_by_what_it_was_called_when_it_was_the_only_one(t
     assert "There is no release set “1.8.0” here." in page.inner_text("#status")
 
 
+def test_a_machine_is_found_by_what_it_was_called_when_it_had_one_kind_of_cpus(golden, visit):
+    root, _ = golden
+    page = visit(at(root / "html" / "speedup"), machine="alpha")
+    assert page.input_value("#choice-machine") == "alpha (4 × a CPU)"
+    assert "There is no machine “alpha” here." in page.inner_text("#status")
+
+
+def test_the_table_of_releases_says_where_the_verdict_is_of_a_newer_commit(golden, visit):
+    root, commits = golden
+    page = visit(at(root / "html" / "speedup"), machine="alpha (2 × a CPU)", model="forest", libraries="1.9.1")
+    assert page.locator("#releases tr[aria-current=true] th").all_inner_texts() == ["1.9.1"]
+    told = f"The verdict above is of commit {commits[3][:8]}, measured with scikit-learn 1.9.1 since."
+    assert told in page.inner_text("#releases .note")
+    page.select_option("#choice-libraries", "1.8.0")
+    settle(page)
+    assert "The verdict above" not in page.inner_text("#releases .note")
+
+
 def test_times_that_were_not_measured_are_no_empty_chart(golden, visit):
     root, _ = golden
     page = visit(at(root / "html" / "speedup"), model="forest", libraries="1.9.1", rows="64000", runner="process")
@@ -688,10 +706,11 @@ def test_everything_can_be_reached_and_read_with_the_keyboard(golden, visit):
         )
     for name in ("machine", "model", "rows", "batch", "runner", "processes", "libraries", "show"):
         assert f"choice-{name}" in reached
-    assert (
-        len({name for name in reached if "The table has the same figures" in name})
-        == page.locator("figure svg[role=img]").count()
-    )
+    charts = {name for name in reached if "The table has the same figures" in name}
+    assert len(charts) == page.locator("figure:has(.readout) svg[role=img]").count() > 0
+    assert not any(
+        name.startswith(("Efficiency by", "Speedup by runner")) for name in charts
+    )  # nothing to step through
     page.focus("#choice-model")
     page.keyboard.press("ArrowUp")
     settle(page)

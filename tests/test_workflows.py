@@ -177,9 +177,10 @@ def test_new_releases_get_their_pull_request_though_it_could_not_be_opened_at_fi
     script = scripts("releases", "propose")["Open the pull request"]
     work = tmp_path / "work"
     (tmp_path / "artifact").mkdir()
-    (tmp_path / "artifact" / "asv.conf.json").write_text("new")
 
-    def monday(day):
+    def monday(day, numpy="2.5.0"):
+        libraries = {"numpy": numpy, "scipy": "1.18.0", "joblib": "1.6.1", "scikit-learn": "1.10.0"}
+        (tmp_path / "artifact" / "asv.conf.json").write_text(json.dumps({"req": libraries}, indent=4))
         run("git", "clone", "--quiet", str(origin), str(work), cwd=tmp_path)
         try:
             run("bash", "-e", "-c", script, cwd=work, GIT_COMMITTER_DATE=f"2030-01-{day}T06:00:00Z")
@@ -190,12 +191,15 @@ def test_new_releases_get_their_pull_request_though_it_could_not_be_opened_at_fi
     with pytest.raises(subprocess.CalledProcessError):
         monday("07")
     branch = run("git", "for-each-ref", "--format=%(refname:short)", "refs/heads/release-set-*", cwd=origin).strip()
-    assert branch
+    assert branch == "release-set-numpy-2.5-joblib-1.6-scikit-learn-1.10"
     (tmp_path / "forbidden").unlink()
     monday("14")
     monday("21")
+    monday("28", numpy="2.5.1")
     assert (tmp_path / "pulls").read_text().split() == [branch]
     assert run("git", "log", "-1", "--format=%cs", branch, cwd=origin).strip() == "2030-01-14"
+    monday("28", numpy="2.6.0")
+    assert (tmp_path / "pulls").read_text().split() == [branch, branch.replace("2.5", "2.6")]
 
 
 def test_the_machine_of_a_night_is_one_that_asv_knows_with_its_cpus(tmp_path):

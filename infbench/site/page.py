@@ -193,7 +193,7 @@ class _View:
             "start": found.start,
             "fewest": found.fewest,
             "speedup": _flat(speedup),
-            "efficiency": _rounded(speedup.value / workload.n_processes),
+            "efficiency": _efficiency(speedup, workload.n_processes),
         }
 
     def _combination(self, key: _Key) -> Json:
@@ -304,7 +304,7 @@ class _View:
             cells = []
             for (n_samples, batch_size), point in points.items():
                 assert point.speedup is not None
-                efficiency = _rounded(point.speedup.value / n_processes)
+                efficiency = _efficiency(point.speedup, n_processes)
                 won = words.wins(point)
                 cells.append([n_samples, batch_size, efficiency, *_flat(point.speedup), int(point.paired), won])
             yield {
@@ -333,7 +333,7 @@ class _View:
                         runner,
                         *_flat(point.parallel),
                         *_flat(point.speedup),
-                        _rounded(point.efficiency(workload.n_processes)),
+                        _efficiency(point.speedup, workload.n_processes),
                         int(point.paired),
                         *(value for figure in extra for value in _flat(None if figure is None else figure.estimate)),
                     ]
@@ -464,6 +464,12 @@ def _flat(estimate: Estimate | None) -> list[float | None]:
     if estimate is None:
         return [None, None, None]
     return [_rounded(value) for value in (estimate.value, *estimate.bounds)]
+
+
+def _efficiency(speedup: Estimate | None, n_processes: int) -> float | None:
+    """Return what follows from the digits that the page shows, whichever of its tables somebody looks at."""
+    shown = None if speedup is None else _rounded(speedup.value)
+    return None if shown is None else shown / n_processes
 
 
 def _rounded(value: float | None) -> float | None:

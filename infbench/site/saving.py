@@ -1,18 +1,19 @@
-"""Lets asv save every benchmark as soon as it is finished.
+"""Lets asv save every benchmark as soon as it is finished, and each file whole or not at all.
 
-asv itself saves when an environment has run all of its benchmarks, so an interruption loses up to that much. It has no
-hook for saving earlier; this wraps the two methods through which every result passes. asv loads this module through
-``plugins`` in ``asv.conf.json``.
+asv itself saves when an environment has run all of its benchmarks, so an interruption loses up to that much, and one in
+the middle of saving leaves a file that asv cannot read. It has no hook for either; this wraps the methods through which
+every result passes. asv loads this module through ``plugins`` in ``asv.conf.json``.
 """
 
 from __future__ import annotations
 
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from asv.results import Results
 
-_load_data, _add_result = Results.load_data, Results.add_result
+_load_data, _add_result, _save = Results.load_data, Results.add_result, Results.save
 
 
 @wraps(_load_data)
@@ -28,4 +29,18 @@ def _add_result_and_save(self: Any, *arguments: Any, **options: Any) -> None:
         self.save(self.infbench_result_dir)
 
 
+@wraps(_save)
+def _save_whole(self: Any, result_dir: str) -> None:
+    name = self._filename
+    written = Path(result_dir, f"{name}.new")  # whose name asv does not take for that of results
+    self._filename = f"{name}.new"
+    try:
+        _save(self, result_dir)
+        written.replace(Path(result_dir, name))
+    finally:
+        self._filename = name
+        written.unlink(missing_ok=True)
+
+
 Results.load_data, Results.add_result = _load_data_and_remember, _add_result_and_save
+Results.save = _save_whole

@@ -118,7 +118,9 @@ class Run:
     commit : str
         Hash of the infbench commit.
     date : int
-        When the commit was made, in milliseconds since 1970.
+        When the commit was made, in milliseconds since 1970. One that was amended or rebased keeps its date.
+    measured : int
+        When the last of its benchmarks began, in milliseconds since 1970; 0 where that is unknown.
     figures : dict
         Benchmark and the values of its parameters, in the order of `PARAMETERS`, to the figure. Numbers of rows and
         the like are ints. What failed or was skipped is left out.
@@ -130,6 +132,7 @@ class Run:
     release_set: ReleaseSet
     commit: str
     date: int
+    measured: int
     figures: dict[tuple[Any, ...], Figure]
     facts: dict[str, str]
 
@@ -147,7 +150,7 @@ def load_runs(results_dir: str | Path, benchmark_versions: Mapping[str, Any] | N
     Returns
     -------
     list of Run
-        By date, then by release set.
+        By date, then by when they were measured.
 
     Raises
     ------
@@ -157,7 +160,7 @@ def load_runs(results_dir: str | Path, benchmark_versions: Mapping[str, Any] | N
     if not Path(results_dir).is_dir():
         raise InfbenchError(f"{results_dir} is no directory of asv results: `asv run` makes one")
     runs = [_run_of(result, benchmark_versions) for result in iter_results(str(results_dir))]
-    return sorted(runs, key=lambda run: (run.date, run.commit, run.computer, run.release_set.order))
+    return sorted(runs, key=lambda run: (run.date, run.measured, run.commit, run.computer, run.release_set.order))
 
 
 def noted_versions(results_dir: str | Path) -> dict[str, str] | None:
@@ -194,6 +197,7 @@ def _run_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> Run:
         release_set=ReleaseSet(tuple((name, known[name]) for name in (*LIBRARIES, "python") if name in known)),
         commit=str(result.commit_hash),
         date=int(result.date or 0),
+        measured=max((int(began or 0) for began in result.started_at.values()), default=0),
         figures=dict(_figures_of(result, benchmark_versions)),
         facts={key: known[key] for key in ("os", "ram") if key in known},
     )

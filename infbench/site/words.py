@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
-from math import sqrt
+from math import floor, sqrt
 
 from infbench.site.changes import Meaning, Outcome, Quantity, Step
 from infbench.site.points import Point
@@ -60,6 +60,11 @@ def ratio(value: float) -> str:
     if shown < SMALL_RATIO:
         return format_ratio(shown)
     return str(Decimal(shown).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def efficiency(speedup: Estimate, n_processes: int) -> str:
+    """Return an efficiency as the page's tables show it, which see the speedup rounded to four digits."""
+    return f"{floor(float(f'{speedup.value:.4g}') / n_processes * 100 + 0.5)}%"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -127,7 +132,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     who = f"{runner} (n_processes={n_processes})"
     sizes = f"{_rows(best)} in batches of {number(batch_size)}"
     gain = f"{ratio(speedup.value)} times as fast as one process"
-    evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {speedup.value / n_processes:.0%}"
+    evidence = f"{interval(speedup)}{_floor(judged[best])}, efficiency {efficiency(speedup, n_processes)}"
     measured = "measured" if len(judged) == len(points) else "measured in pairs"
     only = f"With {sizes}, the only number of rows measured{' in pairs' if judged[best].paired else ''}, "
     in_batches = f"In batches of {number(batch_size)} rows, {who}"
@@ -327,7 +332,7 @@ def scaling(
     best = max(speedups, key=lambda n_processes: speedups[n_processes].value)
     most = (
         f"The highest speedup is {ratio(speedups[best].value)}, with n_processes={best}: efficiency "
-        f"{speedups[best].value / best:.0%}."
+        f"{efficiency(speedups[best], best)}."
     )
     if amdahl is None or usl is None:
         if len(speedups) >= MIN_COUNTS and not recorded:
@@ -367,7 +372,7 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
         were = "was" if best[0] == 1 else "were"
         return (
             f"Only {_rows(best[0])} in batches of {number(best[1])} {were} measured: efficiency "
-            f"{_speedup(points[best]).value / n_processes:.0%}. A map takes more sizes."
+            f"{efficiency(_speedup(points[best]), n_processes)}. A map takes more sizes."
         )
     if not judged:
         return f"None of {_counted(len(points), 'size')} was measured in pairs, and so none is judged."
@@ -383,7 +388,7 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
     )
     return (
         f"{'Of those measured in pairs, efficiency' if rest else 'Efficiency'} is highest, "
-        f"{_speedup(points[best]).value / n_processes:.0%}, with {_rows(best[0])} in batches of "
+        f"{efficiency(_speedup(points[best]), n_processes)}, with {_rows(best[0])} in batches of "
         f"{number(best[1])}.{tally}{apart}"
     )
 

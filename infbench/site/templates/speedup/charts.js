@@ -46,6 +46,7 @@ const charts = (() => {
   /* Lets a pointer, or the arrow keys, walk over the points and read them. `stops` are {x, text}, from left to right. */
   function readable(figure, chart, top, bottom, stops) {
     const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart, or step through it with the arrow keys, to read its values.");
+    chart.setAttribute("tabindex", 0);
     const cursor = svg("line", { class: "cursor", y1: top, y2: bottom, visibility: "hidden" });
     chart.prepend(cursor);
     let at = -1;
@@ -73,7 +74,7 @@ const charts = (() => {
   }
 
   function frame(figure, label, width, height) {
-    const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "img", "aria-label": label });
+    const chart = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
     figure.append(chart);
     return chart;
   }

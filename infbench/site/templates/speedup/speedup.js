@@ -12,7 +12,7 @@
 
   // Numbers as people read them.
   const count = (value) => Number(value).toLocaleString("en-US");
-  const decimals = (value) => (value < 0.0995 ? String(Number(value.toPrecision(2))) : value.toFixed(2)); // as `ratio` of words.py
+  const decimals = (value) => (value < 0.0995 ? value.toPrecision(2) : value.toFixed(2)); // as `ratio` of words.py
   const ratio = (value) => (value === null ? "–" : decimals(value));
   const share = (value) => (value === null ? "–" : `${Math.round(value * 100)}%`);
   const range = (low, high) => (low === null ? "unknown" : `${decimals(low)} to ${decimals(high)}`);
@@ -81,7 +81,9 @@
       if (!found && want[what] !== undefined) notes.push(`There is no ${what === "libraries" ? "release set" : what} “${want[what]}” here.`);
       return found || fallback;
     };
-    const computer = pick(catalog.computers, "name", catalog.computers[0], "machine");
+    // A machine was linked to by its name alone, before it was measured with other CPUs.
+    const namesake = catalog.computers.filter((one) => one.name.startsWith(`${want.machine} (`)).pop();
+    const computer = pick(catalog.computers, "name", namesake || catalog.computers[0], "machine");
     const model = pick(computer.models, "name", computer.models[0], "model");
     const overview = computer.overview[computer.models.indexOf(model)];
     let data, changes;
@@ -193,7 +195,7 @@
   function table(caption, columns, rows, marked) {
     const head = html("tr", {}, columns.map(([name, number]) => html("th", { scope: "col", class: number ? "number" : null }, name)));
     const lines = rows.map((cells, line) =>
-      html("tr", { class: line === marked ? "chosen" : null }, cells.map((cell, i) =>
+      html("tr", { class: line === marked ? "chosen" : null, "aria-current": line === marked ? "true" : null }, cells.map((cell, i) =>
         html(i ? "td" : "th", { scope: i ? null : "row", class: columns[i][1] ? "number" : null }, cell))));
     return html("div", {}, html("p", { class: "caption" }, caption),
       html("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
@@ -280,7 +282,8 @@
     );
   }
 
-  function releases({ entry }) {
+  function releases({ entry, set }) {
+    const commit = (row) => catalog.commits[row[1]].hash.slice(0, 8);
     const rows = entry.releases.map((position) => entry.history[position]);
     const alike = rows.every((row) => row[1] === rows[0][1]);
     const libraries = ["scikit-learn", "numpy", "joblib"];
@@ -292,12 +295,15 @@
     const columns = [["scikit-learn"], ["numpy", true], ["joblib", true], ...FIGURE_COLUMNS, ...(alike ? [] : [["Commit"]])];
     const lines = rows.map((row) => [
       catalog.sets[row[0]].label, version(row[0], "numpy"), version(row[0], "joblib"), ...figures(row),
-      ...(alike ? [] : [catalog.commits[row[1]].hash.slice(0, 8)]),
+      ...(alike ? [] : [commit(row)]),
     ]);
-    const same = `All at commit ${catalog.commits[rows[0][1]].hash.slice(0, 8)} of this project.`;
+    const same = `All at commit ${commit(rows[0])} of this project.`;
+    const compared = rows.find((row) => row[0] === set);
+    const newest = entry.history.filter((row) => row[0] === set).pop();
+    const newer = compared && newest[1] !== compared[1] ? ` The verdict above is of commit ${commit(newest)}, measured with scikit-learn ${chosen.libraries} since.` : "";
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
-      untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; only steps between figures of the same commit are judged."));
+      untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; only steps between figures of the same commit are judged.") + newer);
   }
 
   function scaling({ data, set, overview }) {
