@@ -53,6 +53,18 @@ class RaisesNamed(Rows):
         raise Named("this", "that")
 
 
+class NamedOfSystem(OSError):
+    """The same, of a kind that keeps nothing of what its constructor was not given."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+class RaisesNamedOfSystem(Rows):
+    def act(self):
+        raise NamedOfSystem("this", "that")
+
+
 class RaisesLocal(Rows):
     def act(self):
         class Local(Exception):
@@ -244,6 +256,27 @@ class RaisesHereSlowElsewhere(SlowElsewhere):
     act = Raises.act
 
 
+class FailsElsewhereWhenTold(Rows):
+    """In other processes it raises, but only when the process that it was made in has computed so many batches."""
+
+    def __init__(self, path, n_batches):
+        self.home = os.getpid()
+        self.path = path
+        self.n_batches = n_batches
+        self.n_here = 0
+
+    def predict(self, X):
+        if os.getpid() != self.home:
+            while not self.path.exists():
+                time.sleep(0.001)
+            raise ZeroDivisionError("as it was told")
+        self.n_here += 1
+        if self.n_here >= self.n_batches:
+            self.path.touch()
+            time.sleep(0.05)
+        return X[:, 0].copy()
+
+
 class SlowAsWritten(SlowElsewhere):
     """Takes as long in other processes as a file says, and in its own process one thread waits for the other."""
 
@@ -286,23 +319,6 @@ class ChangesRows(Rows):
             self.path.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return X[:, 0].copy()
-
-
-class ChangesAndCounts(Rows):
-    """Doubles its rows where they lie, and counts its calls in all processes."""
-
-    def __init__(self, path):
-        self.path = path
-        path.touch()
-
-    def predict(self, X):
-        with open(self.path, "a", encoding="utf-8") as calls:
-            calls.write(".")
-        X *= 2
-        return X[:, 0].copy()
-
-    def n_calls(self):
-        return self.path.stat().st_size
 
 
 class ClipsWhatIsNegative(Rows):

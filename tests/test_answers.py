@@ -112,6 +112,7 @@ def test_data_frames(change):
 
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, np.nan, 6.0]})
     check_same_answer(frame, frame.copy())
+    check_same_answer(frame.rename(columns={"a": "schema"}), frame.rename(columns={"a": "schema"}))
     check_same_answer(frame["b"], frame["b"].copy())
     no_label = frame.set_axis([0.0, np.nan, 1.0])
     check_same_answer(no_label, no_label.copy())

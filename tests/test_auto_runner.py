@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from contracts import check_answer
 from estimators import (
-    ChangesAndCounts,
     DozesOffElsewhere,
     Rows,
     Slow,
@@ -167,18 +166,23 @@ def test_costs_are_kept_by_kind_of_call():
             assert min(min(cost) for cost in costs.values()) >= 0
 
 
-@pytest.mark.parametrize("model", ["random_forest", "logistic_regression", "mlp"])
-@pytest.mark.parametrize("way", ["serial", "threads", "process", "forest"])
+@pytest.mark.parametrize(
+    ("model", "way"),
+    [
+        *(("random_forest", way) for way in ("serial", "threads", "process", "forest")),
+        ("logistic_regression", "threads"),
+        ("mlp", "process"),
+    ],
+)
 def test_answers_equal_the_serial_ones_whatever_is_chosen(forest, model, way, monkeypatch):
     monkeypatch.setattr("infbench.runners.auto._weighted", lambda name, _: 0.0 if name == way else 1.0)
     monkeypatch.setattr("infbench.runners.auto._TURN_S", 0.001)  # the times count for nothing
     X = infbench.make_data(n_samples=500, n_features=20)
-    ways = {"serial", "threads", "process"} | ({"forest"} if model == "random_forest" else set())
     with auto(forest if model == "random_forest" else infbench.make_model(model)) as runner:
         for method in ("predict", "predict_proba"):
             for batch_size in (50, 250):
                 check_answer(runner, method, X, batch_size)
-                assert (runner.chosen == way) == (way in ways)
+                assert runner.chosen == way
             check_answer(runner, method, X, 500)
 
 
@@ -195,16 +199,6 @@ def test_answers_equal_the_serial_ones_whatever_is_chosen(forest, model, way, mo
 )
 def test_what_is_measured_must_promise_a_tenth(costs_s, expected):
     assert min(costs_s, key=lambda name: auto_module._weighted(name, costs_s[name])) == expected
-
-
-@pytest.mark.parametrize("n_batches", [2, 8])
-def test_rows_that_the_estimator_changes_are_measured_once(n_batches, tmp_path):
-    with auto(ChangesAndCounts(tmp_path / "calls")) as runner:
-        for index in range(4):
-            before = runner.estimator.n_calls()
-            runner.predict(ROWS.copy(), batch_size=len(ROWS) // n_batches)
-            assert index == 0 or runner.estimator.n_calls() - before == n_batches
-        assert runner.chosen == "serial"
 
 
 @pytest.mark.parametrize("as_rows", [np.array, pd.DataFrame, sparse.csr_matrix])

@@ -22,6 +22,7 @@ from contracts import check_answer
 from estimators import (
     CannotBePickled,
     Dies,
+    FailsElsewhereWhenTold,
     FailsToLoad,
     MisbehavesLate,
     NotOfScikitLearn,
@@ -30,6 +31,7 @@ from estimators import (
     RaisesLocal,
     RaisesLock,
     RaisesNamed,
+    RaisesNamedOfSystem,
     RaisesOrIsSlow,
     Rows,
     Slow,
@@ -185,10 +187,11 @@ class TestErrors:
         ("estimator", "kind", "message"),
         [
             (RaisesNamed(), "Named", "this and that"),
+            (RaisesNamedOfSystem(), "WorkerError", "NamedOfSystem: this and that"),
             (RaisesLock(), "WorkerError", "ValueError: .*lock"),
             (RaisesLocal(), "Local", "has no name"),
         ],
-        ids=["arguments", "lock", "local class"],
+        ids=["arguments", "arguments of an OSError", "lock", "local class"],
     )
     def test_come_as_what_they_are_or_as_worker_errors(self, estimator, kind, message):
         with infbench.ProcessRunner(estimator, n_processes=2) as runner:
@@ -223,6 +226,28 @@ class TestErrors:
             assert words[NEXT] <= 44 + 5
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=5), ROWS[:, 0])
 
+    def test_of_others_end_what_was_taken_over_after_them(self, tmp_path):
+        estimator = FailsElsewhereWhenTold(tmp_path / "now", n_batches=60)  # of its own 44 and of 28 taken over at once
+        with infbench.ProcessRunner(estimator, n_processes=2) as runner:
+            with pytest.raises(ZeroDivisionError, match="as it was told"):
+                runner.predict(ROWS, batch_size=5)
+            assert 60 <= estimator.n_here < 72
+
+    def test_of_a_signal_handler_that_closes_come_before_those_of_the_estimator(self, alarm):
+        X = ROWS[:300].copy()
+        X[100:150:10, 0] = -2  # one worker takes 1.5 s, and the other raises at once
+        X[200, 0] = -1
+
+        def end():
+            runner.close()
+            raise SystemExit(7)
+
+        with infbench.ProcessRunner(Raises(), n_processes=3) as runner:
+            runner.takes_over = False
+            alarm(0.5, end)
+            with pytest.raises(SystemExit):
+                runner.predict(X, batch_size=10)
+
     def test_of_a_signal_handler_wait_for_nobody(self, alarm):
         def give_up():
             raise TimeoutError("after 0.35 s")
@@ -232,7 +257,7 @@ class TestErrors:
             with pytest.raises(TimeoutError, match=r"after 0\.35 s"):
                 runner.predict(ROWS, batch_size=5)
             assert runner._crew.workers[0].busy  # it was not waited for
-            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=50), ROWS[:, 0])
+            np.testing.assert_array_equal(runner.predict(ROWS, batch_size=500), ROWS[:, 0])
 
     def test_of_the_first_batch_counts_whoever_raises_first(self):
         X = ROWS.copy()

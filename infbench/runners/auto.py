@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
@@ -199,15 +199,13 @@ class AutoRunner(Runner):
         if len(self.trials) >= _MOST_TRIALS:
             self.trials.clear()
             self._kept.clear()
-        try:
-            new = [self._begin_trial(method, batches, after_pause=after_pause) for after_pause in (False, True)]
-        except ValueError as error:
-            if "read-only" not in str(error):
-                return None  # rows that the estimator refuses
-            new = [Trial(["serial"])] * 2  # it would change them each time that it is measured
-        self.trials |= {kind._replace(after_pause=after_pause): new[after_pause] for after_pause in (False, True)}
-        self._note_kept(method, batches.n_samples)
-        return self.trials[kind]
+        # Rows that the estimator refuses, or would change with each time that it is measured: there is one way.
+        with suppress(ValueError):
+            for after_pause in (False, True):
+                trial = self._begin_trial(method, batches, after_pause=after_pause)
+                self.trials[kind._replace(after_pause=after_pause)] = trial
+            self._note_kept(method, batches.n_samples)
+        return self.trials.get(kind)
 
     def _keeps(self, method: str, n_samples: int, *, paused: bool = False) -> Trial[str] | None:
         """Return what knows the way for even shares, if that is to give none of them away now.

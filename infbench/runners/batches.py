@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from infbench.errors import InvalidParameterError
-from infbench.runners.layout import copy_with_strides
+from infbench.runners.layout import brought_together, copy_with_strides
 
 _TEXT = "USO"
 """Kinds of arrays that may have one dimension: what takes documents takes them so."""
@@ -72,8 +72,9 @@ def untouchable(X: Any) -> Any:
 def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
     """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
     may_change = X.flags.writeable
-    if may_change and not X.flags.forc:  # an estimator's own copy, of what is read-only, would have other strides
-        return call(copy_with_strides(X)[0])
+    if may_change and not X.flags.forc:  # an estimator's own copy, of what is read-only, would have no gaps
+        near = brought_together(X)
+        return call(copy_with_strides(X)[0] if near is X else near)
     X.flags.writeable = False
     try:
         return call(X)

@@ -123,11 +123,16 @@ class Call:
         elif done.stop > held.share.start:
             self.joined[held.share.start] = done.stop, answers
 
+    def take_error(self) -> BaseException:
+        """Return the error of the first batch that has one, and forget all."""
+        error = self.errors[min(self.errors)]
+        self.errors.clear()
+        return error
+
     def answer(self) -> Any:
         """Join the answers in the order of the batches, or raise the error of the first batch that has one."""
         if self.errors:
-            error = self.errors[min(self.errors)]
-            self.errors.clear()
+            error = self.take_error()
             try:
                 raise error
             finally:

@@ -161,15 +161,16 @@ def exception_to_bytes(error: BaseException) -> bytes:
     Returns
     -------
     bytes
-        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again, is replaced by a
-        `WorkerError` that holds its type and text.
+        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again so that it says the same,
+        is replaced by a `WorkerError` that holds its type and text.
     """
     text = "".join(traceback.format_exception(error))
     for form in (error, _Uninitialised(error)):
         with suppress(Exception):
             pickled = dumps((form, text))
-            pickle.loads(pickled)
-            return pickled
+            again, _ = pickle.loads(pickled)
+            if str(again) == str(error):
+                return pickled
     return pickle.dumps((WorkerError.instead_of(error), text))
 
 

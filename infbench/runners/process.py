@@ -89,7 +89,7 @@ class ProcessRunner(Runner):
     pickled, once, in each direction; `timeout` does not watch that being sent, and what a worker takes to load it
     counts as its first batch.
 
-    pandas pickles rows of a frame without what lies between them. So with a single row, or with others than successive
+    Rows of a data frame travel without what lies between them. So with a single row, or with others than successive
     ones, as in ``frame[::2]``, BLAS may take another path in a worker, and a last bit of a float differ.
 
     Workers compute under the settings of the calling thread: scikit-learn's configuration and numpy's error handling.
@@ -208,17 +208,14 @@ class ProcessRunner(Runner):
                 held.worker.desk.words[LIMIT] = 0
         except BaseException as error:
             # Whatever a signal handler raises may have come in the middle of a message, and the rest of it would be
-            # read as the next one. What is raised here on purpose, or amid a batch, has not.
-            amid_batch = error in call.errors.values()
-            self._torn = not amid_batch and not isinstance(error, WorkerDied | WorkerTimeoutError)
-            if self._started_in_pid is None:  # by a signal handler
-                if call.errors:  # it may have raised something in the middle of a batch, too
-                    raise call.errors[min(call.errors)] from None
-                if isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError):  # of what is closed
-                    self._check_not_closed(error)
-                raise
-            call.errors.clear()  # or it would hold itself, and all rows with it, until the next collection
-            with suppress(ValueError):  # of workers that a failed restart has left nothing
+            # read as the next one. What is raised here on purpose has not.
+            self._torn = not isinstance(error, WorkerDied | WorkerTimeoutError)
+            if self._started_in_pid is None and _may_be_of_closing(error):
+                if call.errors:
+                    raise call.take_error() from None
+                self._check_not_closed(error)
+            call.errors.clear()  # they would hold themselves, and all rows with them, until the next collection
+            with suppress(ValueError):  # of workers that a failed restart, or closing, has left nothing
                 for worker in self._crew.workers:
                     worker.desk.words[LIMIT] = 0
             raise
@@ -259,7 +256,10 @@ class ProcessRunner(Runner):
             if place is None:
                 first_row, last_row = batches.rows(start, stop)
                 began_s = time.perf_counter()
-                pickled = dumps(batches.take(start, stop), main_is_importable=self._crew.main_is_importable)
+                rows = batches.take(start, stop)
+                if hasattr(rows, "iloc"):  # a view of the frame, whose other rows lie between those of each column
+                    rows = rows.copy()
+                pickled = dumps(rows, main_is_importable=self._crew.main_is_importable)
                 self._sharing.note_pickling(call.method, batches, last_row - first_row, time.perf_counter() - began_s)
             elif copies_too:
                 room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
@@ -303,13 +303,15 @@ class ProcessRunner(Runner):
             try:
                 call.own[index] = compute(call.batches[index])
             except Exception as error:
-                call.fail(index, error)
                 if raised_by_handler(error):
-                    raise  # now, however long the batches before it take
+                    raise  # now, however long the batches before this one take
+                call.fail(index, error)
                 return
             if call.held and time.monotonic() - looked_s > _LOOK_EVERY_S:
                 self._look_after(call, 0)
                 looked_s = time.monotonic()
+                if index > min(call.errors, default=index):  # nobody needs what comes now
+                    return
 
     def _take_over(self, call: Call) -> None:
         """Compute what the workers have not begun, half of the largest rest at a time, until nothing is left."""
@@ -391,20 +393,29 @@ class ProcessRunner(Runner):
         for index, held in call.held.items():
             if held.worker.busy:  # the others are fine, unless the template was gone as well
                 continue
+            if held.limit <= held.share.start:  # nobody needs it any more
+                continue
             if held.retried:
                 raise WorkerDied(rows[index], exit_code)
             held.retried = True
             self._send(held)
 
     def _give_up(self, worker: WorkerHandle, call: Call) -> None:
-        if worker.index not in call.held:  # it is at a batch of a call before
+        held = call.held.get(worker.index)
+        if held is None or worker.desk.words[NEXT] > held.limit:  # at a batch of a call before, or one nobody needs
             self._heal(worker, call)
             return
-        rows = call.held[worker.index].rows_in_work(call.batches)
+        rows = held.rows_in_work(call.batches)
         self._crew.replace(worker)
         self._watch()
         assert self.timeout is not None  # or nobody gives up
         raise WorkerTimeoutError(rows, self.timeout)
+
+
+def _may_be_of_closing(error: BaseException) -> bool:
+    """Tell whether a call may fail so because a signal handler has closed the runner in the middle of it."""
+    is_of_that_kind = isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError)
+    return is_of_that_kind and not raised_by_handler(error)
 
 
 def _release(crew: Crew, rows: SharedRows) -> None:

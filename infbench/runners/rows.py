@@ -4,7 +4,8 @@ Rows of numbers are never sent. There are three places where a worker may find t
 
 - the caller's own memory, from which a worker reads one batch at a time: the caller copies nothing, and what it takes
   over from a worker has cost nobody anything;
-- an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything;
+- an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything, unless the rows of a batch have
+  gaps;
 - where the system lets nobody read the caller's memory, a copy in shared memory.
 
 A large batch that is all that a worker gets may be copied by both: see `infbench.runners.joint_copy`.

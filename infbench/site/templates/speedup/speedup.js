@@ -299,7 +299,7 @@
     ]);
     const same = `All at commit ${commit(rows[0])} of this project.`;
     const compared = rows.find((row) => row[0] === set);
-    const newest = entry.history.filter((row) => row[0] === set).pop();
+    const newest = entry.history.filter((row) => row[0] === set && compared && row[PAIRED] >= compared[PAIRED]).pop();
     const newer = compared && newest[1] !== compared[1] ? ` The verdict above is of commit ${commit(newest)}, measured with scikit-learn ${chosen.libraries} since.` : "";
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
