@@ -8,14 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from contracts import check_answer
-from estimators import (
-    DozesOffElsewhere,
-    Rows,
-    Slow,
-    SlowAsWritten,
-    SlowElsewhere,
-    SlowToTransform,
-)
+from estimators import DozesOffElsewhere, Rows, Slow, SlowAsWritten, SlowElsewhere, SlowToTransform
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 

@@ -56,6 +56,10 @@ class Held:
     limit: int
     retried: bool = False
 
+    def is_needed(self) -> bool:
+        """Tell whether the answer needs any of what the worker is to compute."""
+        return self.share.start < self.limit
+
     def end_at(self, limit: int) -> None:
         """Leave what comes after `limit` to the caller, or to nobody."""
         self.limit = self.worker.desk.words[LIMIT] = limit
@@ -106,7 +110,7 @@ class Call:
 
     def is_waiting(self) -> bool:
         """Tell whether a worker holds batches that the answer needs and nobody else has computed."""
-        return any(held.share.start < held.limit for held in self.held.values())
+        return any(held.is_needed() for held in self.held.values())
 
     def fail(self, batch: int, error: BaseException) -> None:
         """Take what a batch raised. What comes after the first one that did nobody needs any more."""

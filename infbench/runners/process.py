@@ -254,13 +254,8 @@ class ProcessRunner(Runner):
         for worker, (start, stop) in zip(workers, shares, strict=False):
             pickled = room = None
             if place is None:
-                first_row, last_row = batches.rows(start, stop)
-                began_s = time.perf_counter()
-                rows = batches.take(start, stop)
-                if hasattr(rows, "iloc"):  # a view of the frame, whose other rows lie between those of each column
-                    rows = rows.copy()
-                pickled = dumps(rows, main_is_importable=self._crew.main_is_importable)
-                self._sharing.note_pickling(call.method, batches, last_row - first_row, time.perf_counter() - began_s)
+                first_row = batches.rows(start, stop)[0]
+                pickled = self._pickle(call, start, stop)
             elif copies_too:
                 room, copy = self._rows.copy_jointly(worker, batches.take(start, stop))
                 copies.append(copy)
@@ -269,6 +264,17 @@ class ProcessRunner(Runner):
             self._send(held)
         for _ in itertools.zip_longest(*copies):  # a piece for each worker in turn
             pass
+
+    def _pickle(self, call: Call, start: int, stop: int) -> bytes:
+        """Pickle the rows of a share, and keep how long that took."""
+        first_row, last_row = call.batches.rows(start, stop)
+        began_s = time.perf_counter()
+        rows = call.batches.take(start, stop)
+        if hasattr(rows, "iloc"):  # a view of the frame, whose other rows lie between those of each column
+            rows = rows.copy()
+        pickled = dumps(rows, main_is_importable=self._crew.main_is_importable)
+        self._sharing.note_pickling(call.method, call.batches, last_row - first_row, time.perf_counter() - began_s)
+        return pickled
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
         """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
@@ -391,9 +397,8 @@ class ProcessRunner(Runner):
         exit_code = self._crew.replace(worker)
         self._watch()
         for index, held in call.held.items():
-            if held.worker.busy:  # the others are fine, unless the template was gone as well
-                continue
-            if held.limit <= held.share.start:  # nobody needs it any more
+            # The other workers are fine, unless the template was gone as well.
+            if held.worker.busy or not held.is_needed():
                 continue
             if held.retried:
                 raise WorkerDied(rows[index], exit_code)

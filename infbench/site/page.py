@@ -193,7 +193,7 @@ class _View:
             "start": found.start,
             "fewest": found.fewest,
             "speedup": _flat(speedup),
-            "efficiency": _efficiency(speedup, workload.n_processes),
+            "efficiency": words.per_process(speedup, workload.n_processes),
         }
 
     def _combination(self, key: _Key) -> Json:
@@ -304,7 +304,7 @@ class _View:
             cells = []
             for (n_samples, batch_size), point in points.items():
                 assert point.speedup is not None
-                efficiency = _efficiency(point.speedup, n_processes)
+                efficiency = words.per_process(point.speedup, n_processes)
                 won = words.wins(point)
                 cells.append([n_samples, batch_size, efficiency, *_flat(point.speedup), int(point.paired), won])
             yield {
@@ -333,7 +333,7 @@ class _View:
                         runner,
                         *_flat(point.parallel),
                         *_flat(point.speedup),
-                        _efficiency(point.speedup, workload.n_processes),
+                        None if point.speedup is None else words.per_process(point.speedup, workload.n_processes),
                         int(point.paired),
                         *(value for figure in extra for value in _flat(None if figure is None else figure.estimate)),
                     ]
@@ -466,15 +466,8 @@ def _flat(estimate: Estimate | None) -> list[float | None]:
     return [_rounded(value) for value in (estimate.value, *estimate.bounds)]
 
 
-def _efficiency(speedup: Estimate | None, n_processes: int) -> float | None:
-    """Return what follows from the digits that the page shows, whichever of its tables somebody looks at."""
-    shown = None if speedup is None else _rounded(speedup.value)
-    return None if shown is None else shown / n_processes
-
-
 def _rounded(value: float | None) -> float | None:
-    """Return what the page needs of a figure: four digits. The raw data has all of them."""
-    return None if value is None or isinf(value) else float(f"{value:.4g}")
+    return None if value is None or isinf(value) else words.four_digits(value)
 
 
 def _facts(computer: Computer, run: Run) -> str:

@@ -32,8 +32,8 @@ def _add_result_and_save(self: Any, *arguments: Any, **options: Any) -> None:
 @wraps(_save)
 def _save_whole(self: Any, result_dir: str) -> None:
     name = self._filename
-    written = Path(result_dir, f"{name}.new")  # whose name asv does not take for that of results
-    self._filename = f"{name}.new"
+    self._filename = f"{name}.new"  # which asv does not take for results
+    written = Path(result_dir, self._filename)
     try:
         _save(self, result_dir)
         written.replace(Path(result_dir, name))

@@ -56,15 +56,25 @@ def number(count: int) -> str:
 
 def ratio(value: float) -> str:
     """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do."""
-    shown = float(f"{value:.4g}")
-    if shown < SMALL_RATIO:
-        return format_ratio(shown)
-    return str(Decimal(shown).quantize(Decimal("0.01"), ROUND_HALF_UP))
+    digits = four_digits(value)
+    if digits < SMALL_RATIO:
+        return format_ratio(digits)
+    return str(Decimal(digits).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
+def four_digits(value: float) -> float:
+    """Return what the page has of a figure; the raw data has all of it."""
+    return float(f"{value:.4g}")
+
+
+def per_process(speedup: Estimate, n_processes: int) -> float:
+    """Return the efficiency that follows from what the page has of a speedup, wherever it is told there."""
+    return four_digits(speedup.value) / n_processes
 
 
 def efficiency(speedup: Estimate, n_processes: int) -> str:
-    """Return an efficiency as the page's tables show it, which see the speedup rounded to four digits."""
-    return f"{floor(float(f'{speedup.value:.4g}') / n_processes * 100 + 0.5)}%"
+    """Return an efficiency as the page's tables show it."""
+    return f"{floor(per_process(speedup, n_processes) * 100 + 0.5)}%"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -152,8 +162,8 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
             text += f"({evidence})."
     elif judged[best].paired:
         subject = f"{only}{who}" if alone else f"{in_batches}, with {_rows(best)},"
-        floor = judged[best].noise_floor
-        is_known = speedup.is_bounded and floor is not None and floor.is_bounded
+        noise_floor = judged[best].noise_floor
+        is_known = speedup.is_bounded and noise_floor is not None and noise_floor.is_bounded
         so = "does not stand out from the noise" if is_known else "cannot be judged"
         text = f"{subject} is {gain} ({evidence}): that {so}."
     else:

@@ -23,6 +23,7 @@
     return `${digits(value / scale)} ${unit}`;
   };
   const bytes = (value) => (value === null ? "–" : `${digits(value / 1e6)} MB`);
+  const shortHash = (commit) => catalog.commits[commit].hash.slice(0, 8);
   const who = ({ runner, processes }) => `${runner} (n_processes=${processes})`;
   const rowsOf = (value) => `${count(value)} ${Number(value) === 1 ? "row" : "rows"}`;
   const day = (date) => new Date(date).toISOString().slice(0, 10);
@@ -283,7 +284,6 @@
   }
 
   function releases({ entry, set }) {
-    const commit = (row) => catalog.commits[row[1]].hash.slice(0, 8);
     const rows = entry.releases.map((position) => entry.history[position]);
     const alike = rows.every((row) => row[1] === rows[0][1]);
     const libraries = ["scikit-learn", "numpy", "joblib"];
@@ -295,12 +295,12 @@
     const columns = [["scikit-learn"], ["numpy", true], ["joblib", true], ...FIGURE_COLUMNS, ...(alike ? [] : [["Commit"]])];
     const lines = rows.map((row) => [
       catalog.sets[row[0]].label, version(row[0], "numpy"), version(row[0], "joblib"), ...figures(row),
-      ...(alike ? [] : [commit(row)]),
+      ...(alike ? [] : [shortHash(row[1])]),
     ]);
-    const same = `All at commit ${commit(rows[0])} of this project.`;
+    const same = `All at commit ${shortHash(rows[0][1])} of this project.`;
     const compared = rows.find((row) => row[0] === set);
-    const newest = entry.history.filter((row) => row[0] === set && compared && row[PAIRED] >= compared[PAIRED]).pop();
-    const newer = compared && newest[1] !== compared[1] ? ` The verdict above is of commit ${commit(newest)}, measured with scikit-learn ${chosen.libraries} since.` : "";
+    const newest = compared && entry.history.filter((row) => row[0] === set && row[PAIRED] >= compared[PAIRED]).pop();
+    const newer = compared && newest[1] !== compared[1] ? ` The verdict above is of commit ${shortHash(newest[1])}, measured with scikit-learn ${chosen.libraries} since.` : "";
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
       [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
       untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; only steps between figures of the same commit are judged.") + newer);
@@ -391,9 +391,9 @@
       return;
     }
     const commit = (row) => catalog.commits[row[1]];
-    const places = rows.map((row, i) => ({ at: i, rows: [commit(row).hash.slice(0, 8)], short: [commit(row).hash.slice(0, 6)] }));
-    const read = (i) => `${commit(rows[i]).hash.slice(0, 8)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
-    const lines = rows.map((row) => [html("code", {}, commit(row).hash.slice(0, 8)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
+    const places = rows.map((row, i) => ({ at: i, rows: [shortHash(row[1])], short: [commit(row).hash.slice(0, 6)] }));
+    const read = (i) => `${shortHash(rows[i][1])}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
+    const lines = rows.map((row) => [html("code", {}, shortHash(row[1])), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
     fill("commits", entry.say_commits[set], rows.length > 1 ? timeline("commit", rows, places, ["commit"], read) : [],
       [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())], rows.length > 1 ? untimed(rows) : "", "stack");
   }
@@ -412,7 +412,7 @@
     const WORDS = { worse: "▼ worse", better: "▲ better", neither: "● neither" };
     const lines = visible.map((one) => {
       const release = one.kind === "release";
-      const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map((commit) => catalog.commits[commit].hash.slice(0, 8));
+      const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map(shortHash);
       const value = one.quantity === "speedup" ? ratio : duration;
       const { runner, ...sizes } = at(one);
       const measured = runner === "serial" ? sizes : { ...sizes, runner }; // every runner shows the serial time
@@ -423,7 +423,7 @@
         html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
         ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
         html("span", {}, `${value(one.before)} → ${value(one.after)}`),
-        html("span", {}, release ? `${ends[0]} → ${ends[1]}` : html("code", {}, `${ends[0]} → ${ends[1]}`), html("small", {}, `${release ? `at commit ${catalog.commits[one.commits[1]].hash.slice(0, 8)}` : `${catalog.commits[one.commits[1]].subject} (scikit-learn ${catalog.sets[one.sets[1]].label})`}${one.skipped ? `; ${count(one.skipped)} between ${one.skipped === 1 ? "was" : "were"} not measured` : ""}`)),
+        html("span", {}, release ? `${ends[0]} → ${ends[1]}` : html("code", {}, `${ends[0]} → ${ends[1]}`), html("small", {}, `${release ? `at commit ${shortHash(one.commits[1])}` : `${catalog.commits[one.commits[1]].subject} (scikit-learn ${catalog.sets[one.sets[1]].label})`}${one.skipped ? `; ${count(one.skipped)} between ${one.skipped === 1 ? "was" : "were"} not measured` : ""}`)),
         release ? html("ul", { class: "moved" }, one.moved.map((text) => html("li", {}, text))) : "none: the code of this project",
       ];
     });
