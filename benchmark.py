@@ -12,7 +12,7 @@ from infbench.cli import main
 
 n_samples = 50_000  # rows to predict
 n_features = None  # columns; None: 20 synthetic ones, or those of other data
-n_processes = None  # processes that compute; None: as many as the CPUs that may be used
+n_processes = None  # processes that compute; None: one for each CPU that may be used
 batch_size = 1_000  # rows of a batch
 
 # Worker processes import this file too, and must not start the benchmark again.

@@ -1,4 +1,4 @@
-"""Lets the examples in docstrings be collected where the packages of the bench extra are not installed."""
+"""Lets pytest collect the examples in docstrings even if the packages of the bench extra are not installed."""
 
 from __future__ import annotations
 

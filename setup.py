@@ -1,4 +1,4 @@
-"""For tools that look for this file; everything is said in pyproject.toml."""
+"""For tools that look for this file; everything is configured in pyproject.toml."""
 
 from __future__ import annotations
 

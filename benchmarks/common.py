@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import Any
 
 # asv's fork server imports the suite once and forks it for every combination of parameters. What the fitted models need
-# is imported here, or each of those forks would spend 2 s on it.
+# is imported here; otherwise each of those forks would spend 2 s on it.
 import sklearn.dummy
 import sklearn.ensemble
 import sklearn.linear_model  # noqa: F401
@@ -17,7 +17,7 @@ from infbench import measure, timing
 from infbench.machine import usable_cpus
 from infbench.runners.base import Runner
 
-from . import quiet_server  # noqa: F401  # or asv would take a CPU from the workers, again and again
+from . import quiet_server  # noqa: F401  # otherwise asv would keep taking a CPU from the workers
 
 RELEASE_SET = ("scikit-learn", "numpy", "scipy", "joblib")
 
@@ -29,7 +29,7 @@ N_FEATURES = 20
 N_PROCESSES = 2
 
 N_ROUNDS = {"random_forest": 9, "hist_gradient_boosting": 9, "logistic_regression": 25, "dummy": 25}
-"""Samples of each benchmark. Passes of a cheap model are noisy, and soon over: it gets more of them."""
+"""Samples of each benchmark. Passes of a cheap model are noisy but short, so it gets more of them."""
 
 
 def check_release_set(environment: str) -> None:
@@ -43,7 +43,7 @@ def check_release_set(environment: str) -> None:
     Raises
     ------
     RuntimeError
-        A wrong version would be measured and stored as another one's result.
+        A wrong version would be measured, and its result stored as that of another version.
     """
     for library in RELEASE_SET:
         if f"-{library}" not in environment:
@@ -64,7 +64,7 @@ def started(name: str, estimator: Any, n_processes: int = N_PROCESSES) -> Runner
     Raises
     ------
     NotImplementedError
-        asv's sign for "skipped", where there are fewer CPUs than processes: another machine's results may have it.
+        If there are fewer CPUs than processes. asv takes it for "skipped": another machine's results may have it.
     """
     skip_without_cpus(n_processes)
     if name == "serial":
@@ -77,7 +77,7 @@ def started(name: str, estimator: Any, n_processes: int = N_PROCESSES) -> Runner
 
 
 def skip_without_cpus(n_cpus: int) -> None:
-    """Skip a benchmark, with the reason, where this process may use fewer CPUs."""
+    """Skip a benchmark, with the reason, if this process may use fewer CPUs."""
     if usable_cpus() < n_cpus:
         raise NotImplementedError(f"needs {n_cpus} CPUs, this process may use {usable_cpus()}")
 
@@ -93,13 +93,13 @@ class FittedModels:
         return {name: infbench.make_model(name, n_features=N_FEATURES) for name in [*MODELS, "dummy"]}
 
     def teardown(self, *_: Any) -> None:
-        """Close the runner that `setup` started, if it came so far."""
+        """Close the runner that `setup` started, if it got that far."""
         if self.runner is not None:
             self.runner.close()
 
 
 class WarmRunner(FittedModels):
-    """Base of the suites that time a runner's calls when it has been running for a while."""
+    """Base of the suites that time the calls of a runner that has been running for a while."""
 
     def start(
         self,
@@ -110,7 +110,7 @@ class WarmRunner(FittedModels):
         batch_size: int,
         n_processes: int = N_PROCESSES,
     ) -> None:
-        """Start a runner, make the rows, and let it answer once, which must be the serial answer."""
+        """Start a runner, make the rows, and check that its answer is the serial one."""
         self.runner = started(runner, models[model], n_processes)
         self.n_rounds = N_ROUNDS[model]
         self.X = rows(n_samples)
@@ -120,8 +120,8 @@ class WarmRunner(FittedModels):
     def seconds(self) -> dict[str, Any]:
         """Return the seconds of a pass over all rows, several times, in the form that asv keeps.
 
-        asv's own ``time_*`` would run `setup` and `teardown` around every sample, and so time runners that have just
-        started.
+        asv's own ``time_*`` would run `setup` and `teardown` around every sample, and so time runners that have only
+        just started.
         """
         runner = self.runner
         assert runner is not None

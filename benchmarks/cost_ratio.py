@@ -20,7 +20,7 @@ class _Paired(FittedModels):
 
 
 class CostRatio(_Paired):
-    """Parallel time / serial time over the same batches, each sample a pair that was measured side by side.
+    """Parallel time / serial time over the same batches; each sample is a pair that was measured side by side.
 
     The runner ``serial`` is the noise floor: serial / serial, measured in the same way.
     """

@@ -1,4 +1,4 @@
-"""Memory of the whole tree of processes."""
+"""Memory of the whole process tree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .common import BATCH_SIZE, N_PROCESSES, N_SAMPLES, FittedModels, rows, skip
 
 
 class Memory(FittedModels):
-    """Proportional set size of the caller and all its descendants, the runner started as it does by itself."""
+    """Proportional set size of the caller and all its descendants, with the runner's default start method."""
 
     params = (["random_forest"], ["serial", "process", "pool"])
     param_names = ("model", "runner")

@@ -24,7 +24,7 @@ assert (answer == expected).all()
 class StartUp:
     """Seconds to start the workers and get the first answer from them, in an interpreter that has started none before.
 
-    Each timing is taken in a fresh interpreter, where the caller has imported scikit-learn and the workers have not.
+    Each timing is taken in a fresh interpreter, in which the caller has imported scikit-learn and the workers have not.
     The environment holds compiled bytecode.
     """
 

@@ -1,10 +1,10 @@
-"""Time one estimator's `predict` under two installations of scikit-learn, in turn, with nothing of infbench.
+"""Time one estimator's `predict` under two installations of scikit-learn, in turn, without infbench.
 
     python docs/confirm.py OLD_PYTHON NEW_PYTHON MODEL N_ROWS [BACKEND]
 
-The interpreters are those of two environments, as asv makes them in .asv/env. Each turn is a process of its own and
-keeps its fastest call; each two neighbouring turns give one ratio, new / old. With one of joblib's backends (loky,
-threading) a call predicts eight batches of N_ROWS in two jobs of a `joblib.Parallel` that was used before.
+The interpreters are those of two environments, such as asv makes in .asv/env. Each turn is a process of its own and
+keeps its fastest call; each old turn and the new one after it give one ratio, new / old. With one of joblib's backends
+(loky, threading), a call predicts eight batches of N_ROWS in two jobs of a `joblib.Parallel` that was used before.
 """
 
 from __future__ import annotations

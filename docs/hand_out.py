@@ -1,10 +1,10 @@
-"""Show from which work on it pays `ProcessRunner` to have half of it computed by another process.
+"""Show how much work there must be for `ProcessRunner` to gain by having another process compute half of it.
 
     .venv/bin/python docs/hand_out.py
 
-A model that only waits, and one that answers the same to all rows, in batches of 100 rows, by turns in one process and
-in two, which share every call whatever it costs: calls that follow each other, and calls after a pause, when the worker
-sleeps.
+Two models, one that only waits and one that gives all rows the same answer, predict batches of 100 rows, in turn in one
+process and in two, which share every call whatever it costs. The calls follow each other, or come after a pause, when
+the worker sleeps.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from infbench.timing import time_after_pauses, time_in_turn
 BATCH_SIZE = 100
 ROUNDS = 40
 WAITING = {"warm": (50, 60, 70, 80, 90, 100, 120, 150), "after a pause": (300, 400, 500, 600, 800, 1_000)}
-"""What half of the batches take, in microseconds."""
+"""How long half of the batches take, in microseconds."""
 ANSWERING = {"warm": (6, 8, 10, 12, 16, 20), "after a pause": (30, 40, 50, 60, 80)}
 """How many batches there are."""
 TIMED = {"warm": time_in_turn, "after a pause": time_after_pauses}
 
 
 class Waits:
-    """Answers after a while, in which it uses its CPU."""
+    """Answers after a while, during which it keeps its CPU busy."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -43,13 +43,13 @@ class Waits:
 
 
 def compute(estimator: Any, X: Any) -> None:
-    """Do what has to be done, with no runner around it."""
+    """Predict all batches, with no runner around it."""
     for first in range(0, len(X), BATCH_SIZE):
         estimator.predict(X[first : first + BATCH_SIZE])
 
 
 def take_turns(when: str, estimator: Any, n_batches: int, *, takes_over: bool) -> list[tuple[float, ...]]:
-    """Return the seconds of the bare calls, of one process and of two, who know the cost from a call before."""
+    """Return the seconds of the bare calls, of one process and of two, which know the cost from an earlier call."""
     X = infbench.make_data(n_samples=n_batches * BATCH_SIZE, random_state=0)
     with infbench.SerialRunner(estimator) as one, infbench.ProcessRunner(estimator, n_processes=2) as two:
         two.takes_over = takes_over
@@ -70,13 +70,13 @@ def show(when: str, name: str, estimator: Any, n_batches: int) -> None:
 
 
 def show_alone() -> None:
-    """Print what a call that is not shared takes more than with the serial runner."""
+    """Print how much longer a call that is not shared takes than with the serial runner."""
     _, one_s, two_s = take_turns("warm", Waits(10e-6), 2, takes_over=True)
     print(f"warm, waits, 2 batches that are not shared: {(median(two_s) - median(one_s)) * 1e6:.0f} us more")
 
 
 def main() -> None:
-    """Print a line for each model, number of batches and time that half of them takes."""
+    """Print a line for each model, number of batches and time that half of them take."""
     show_alone()
     for when in TIMED:
         for n_batches, half_us in product((2, 4, 10), WAITING[when]):

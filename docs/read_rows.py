@@ -1,9 +1,9 @@
-"""Show what it takes a worker of `ProcessRunner` to read a batch from its caller's memory.
+"""Show how long a worker of `ProcessRunner` takes to read a batch from its caller's memory.
 
     .venv/bin/python docs/read_rows.py
 
-Batches of several sizes: 50 that begin 4 MB apart, and so lie in no cache when they are read, and one that is read
-again and again. In brackets the quartiles.
+For each of several sizes: 50 batches that begin 4 MB apart, and so are in no cache when they are read, and one that is
+read again and again. The quartiles are in brackets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""Show what two processes gain in the rounds of a comparison, by what plain loops gained in them.
+r"""Show what two processes gain in the rounds of a comparison, grouped by what plain loops gained in the same rounds.
 
 ::
 
@@ -22,7 +22,7 @@ KINDS = {"below 1.4": (0.0, 1.4), "1.4 to 1.75": (1.4, 1.75), "above": (1.75, fl
 
 
 def rows(comparison: Comparison) -> Iterator[str]:
-    """Yield a row of a Markdown table for each kind of rounds: medians of what was measured in them."""
+    """Yield a row of a Markdown table for each kind of round: medians of what was measured in those rounds."""
     loops = paired_ratios(comparison.loop_alone_s, comparison.loops_together_s)
     ratios = (
         loops,

@@ -1,10 +1,10 @@
-"""Show two ways in which a caller and its worker come to share one CPU while another is idle, with nothing of infbench.
+"""Show two ways in which a caller and its worker come to share one CPU while another is idle, without infbench.
 
     python docs/two_on_one_cpu.py
 
-First: a message through a socket wakes a worker on the CPU of the sender. Both compute the same then, in turns with a
-worker that may wake anywhere and with one that is kept off that CPU. Second: threads of OpenBLAS go on looking for work
-after a product of two matrices.
+First: a message through a socket wakes a worker on the sender's CPU. Both then compute the same, by turns with a worker
+that may wake anywhere and with one that is kept off that CPU. Second: threads of OpenBLAS keep looking for work after a
+product of two matrices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ this_cpu = ctypes.CDLL(None).sched_getcpu
 
 
 def compute() -> None:
-    """Compute for some 5 ms."""
+    """Compute for about 5 ms."""
     pbkdf2_hmac("sha256", b"", b"", 16_000)
 
 
@@ -38,7 +38,7 @@ def work(connection: Connection) -> None:
 
 
 def show_where_a_worker_wakes() -> None:
-    """Print how often it was on the caller's CPU, and how long both took."""
+    """Print how often the worker woke on the caller's CPU, and how long both took."""
     cpus = os.sched_getaffinity(0)
     ours, theirs = multiprocessing.Pipe()
     worker = multiprocessing.Process(target=work, args=(theirs,), daemon=True)

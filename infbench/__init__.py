@@ -1,7 +1,7 @@
 """Does multi-process inference pay for this scikit-learn model, by how much, and from which batch on?
 
-Every worker process imports this package, so it loads nothing but itself: a public name brings its module, and with it
-numpy or scikit-learn, at first use.
+Every worker process imports this package, so it loads nothing but itself: the module of a public name, and with it
+numpy or scikit-learn, is imported at first use.
 """
 
 from __future__ import annotations

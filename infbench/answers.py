@@ -1,4 +1,4 @@
-"""Whether an answer is the serial one: what is asked before anything is timed."""
+"""Whether an answer equals the serial one: checked before anything is timed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from infbench.errors import AnswerMismatchError
 
 _ROUNDING = 1e3
-"""How many units of the last place a runner that is not bit-exact may be off: sums in another order, no more."""
+"""Units in the last place by which a runner that is not bit-exact may be off: enough for sums in another order."""
 
 _MOST_ROUNDING = 0.01
-"""But never more than this: a thousand units of the last place of a float16 are the whole number."""
+"""But never more than this: a thousand units in the last place of a float16 are as much as the number itself."""
 
 
 def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> None:
@@ -27,7 +27,7 @@ def check_same_answer(expected: Any, got: Any, *, bit_exact: bool = True) -> Non
     Raises
     ------
     AnswerMismatchError
-        The message says what differs: type, dtype, shape, or how many values and the first row with one.
+        The message says what differs: the type, dtype or shape, or how many values, and the first row with one.
     """
     if type(expected) is not type(got):
         raise AnswerMismatchError(f"the answer is a {type(got).__name__}, the serial one a {type(expected).__name__}")

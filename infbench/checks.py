@@ -13,15 +13,15 @@ _MAX_RANDOM_STATE = 2**32 - 1
 def check_positive_int(name: str, value: Any, *, allow_none: bool = False) -> None:
     """Check that `value` is a whole number of at least 1.
 
-    A bool, a float and a text are refused even where Python would take them for a number: ``True`` rows or ``2.0``
-    processes are a mistake of the caller's. The integers of numpy are welcome.
+    A bool, a float and a text are refused even if Python would take them for a number: ``True`` rows or ``2.0``
+    processes are a mistake by the caller. The integers of numpy are allowed.
 
     Parameters
     ----------
     name : str
-        What the parameter is called, for the message.
+        The parameter's name, for the message.
     value : object
-        What came.
+        The value that was given.
     allow_none : bool, default=False
         Let None pass too.
 
@@ -50,7 +50,7 @@ def check_random_state(value: Any) -> None:
     Parameters
     ----------
     value : object
-        What came as ``random_state``.
+        The value that was given as ``random_state``.
 
     Raises
     ------
@@ -62,5 +62,5 @@ def check_random_state(value: Any) -> None:
 
 
 def _is_int(value: Any) -> bool:
-    # Not `operator.index`: it takes arrays without dimensions too, which can be changed after the check.
+    # Not `operator.index`: it also takes arrays without dimensions, which can be changed after the check.
     return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))

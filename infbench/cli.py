@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import product
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,11 +25,11 @@ from infbench.errors import (
     AnswerMismatchError,
     InfbenchError,
     InvalidParameterError,
-    MissingDependencyError,
     MissingMethodError,
     RunnerError,
     UnknownNameError,
 )
+from infbench.extras import import_extra
 from infbench.models import MODELS, make_model, read_model
 from infbench.outputs import check_writable, write_whole
 from infbench.runners import RUNNERS, runner_class
@@ -47,20 +46,20 @@ _USUAL = {"n_samples": [100_000], "repeat": 11}
 
 _QUICK_S, _USUAL_S = 1.0, 5.0
 """Seconds that the rounds take at least, unless their number is given. A virtual machine may be slow, or fast, for
-seconds, and all rounds of a short call would pass within one of these."""
+seconds at a time, and all rounds of a short call would fall into one such period."""
 
 _BAR_AFTER_S = 1.0
 
 
 def _number(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
-    """Return an int, None, or whatever came: the library says what is allowed, in the same words for everybody."""
+    """Return an int, None, or the text itself: the library then says what is allowed, in the same words everywhere."""
     if value is None or value == "None":
         return None
     return int(value) if re.fullmatch(r"[+-]?[0-9]{1,99}", value) else value
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Any]:
-    """Return what `_number` does of each part of a list with commas, each once."""
+    """Return what `_number` returns for each part of a list with commas, without duplicates."""
     parts = [None] if value is None else [part.strip() for part in value.split(",")]
     return list(dict.fromkeys(_number(context, parameter, part) for part in parts))
 
@@ -71,7 +70,7 @@ _LIST_HELP = "May be given several times, or as a list with commas."
 
 
 def _names(values: Sequence[str]) -> list[str]:
-    """Return each name once."""
+    """Return the names without duplicates."""
     return list(dict.fromkeys(name.strip() for value in values for name in value.split(",")))
 
 
@@ -85,12 +84,12 @@ def cli() -> None:
 @click.option("--model", default="random_forest", show_default=True, help=f"One of {', '.join(MODELS)}.")
 @click.option("--data", default="synthetic", show_default=True, help=f"One of {', '.join(DATA)}.")
 @click.option(
-    "--model-file", type=click.Path(), help="A fitted estimator of yours, saved with joblib.dump or pickle.dump."
+    "--model-file", type=click.Path(), help="Your own fitted estimator, saved with joblib.dump or pickle.dump."
 )
 @click.option(
     "--data-file",
     type=click.Path(),
-    help="Rows of yours: an array saved with numpy.save, or a data frame with joblib.dump. [default: synthetic ones]",
+    help="Your own rows: an array saved with numpy.save, or a data frame with joblib.dump. [default: synthetic ones]",
 )
 @click.option(
     "--runner",
@@ -137,7 +136,7 @@ def compare(
         inputs = [workload[file] for file in ("model_file", "data_file") if workload[file] is not None]
         check_writable([path for path in files.values() if path is not None], inputs=inputs)
         defaults = _QUICK if quick else _USUAL
-        # Not `is None`: that may have been asked for.
+        # Not `is None`: None may have been asked for.
         workload |= {name: value for name, value in defaults.items() if given(name) is ParameterSource.DEFAULT}
         least_s = 0.0
         if given("repeat") is ParameterSource.DEFAULT:
@@ -151,7 +150,7 @@ def compare(
         finished: list[Comparison] = []
         try:
             for comparison in _measure(names, least_s=least_s, **workload):
-                finished.append(comparison)  # noqa: PERF402  # what is finished must be there after an interruption
+                finished.append(comparison)  # noqa: PERF402  # what is finished must survive an interruption
         except (KeyboardInterrupt, RunnerError):
             if finished:
                 _deliver_comparisons(finished, files)
@@ -168,12 +167,12 @@ def compare(
     "--size", "sizes", multiple=True, metavar="N_SAMPLES:BATCH_SIZE", help="May be given several times. [default: five]"
 )
 @_number_option("--n-processes", help="Processes that compute. [default: the usable CPUs]")
-@_number_option("--repeat", help="Rounds of alternating runs, more where they are short. [default: 11]")
+@_number_option("--repeat", help="Rounds of alternating runs, more if they are short. [default: 11]")
 @_number_option("--seed", default="0", show_default=True, help="Seed of the data and the models.")
 @click.option("--json", "json_file", type=click.Path(), help="Write everything that was measured there.")
 @click.option("--csv", "csv_file", type=click.Path(), help="Write a row of plain numbers for each cell there.")
 @click.option("--markdown", "markdown_file", type=click.Path(), help="Write the tables as Markdown there.")
-@click.option("--quick", is_flag=True, help="Few models, sizes and rounds, where they are not given.")
+@click.option("--quick", is_flag=True, help="Few models, sizes and rounds, unless given.")
 def peers(
     *,
     models: Sequence[str],
@@ -189,7 +188,7 @@ def peers(
 ) -> None:
     """Measure every runner with every model and size, and print the tables.
 
-    Each runner and model has a process of its own, with one inner thread everywhere.
+    Each pair of a runner and a model has its own process, with one inner thread everywhere.
 
     Exit code 0: fine, 1: a runner failed, or none could be measured, 2: wrong usage, 130: interrupted.
     """
@@ -277,7 +276,7 @@ def gate(
 
 
 @cli.command()
-@click.option("--check", is_flag=True, help="Exit with 1 where there is a release set to be added.")
+@click.option("--check", is_flag=True, help="Exit with 1 if there is a release set to be added.")
 @click.option("--add", is_flag=True, help="Add it to the configuration.")
 @click.option("--config", default="asv.conf.json", show_default=True, type=click.Path(), help="asv's configuration.")
 def releases(*, check: bool, add: bool, config: str) -> None:
@@ -286,7 +285,7 @@ def releases(*, check: bool, add: bool, config: str) -> None:
     Exit code 0: fine, 1: failed, or with --check, there is a newer release; 2: wrong usage.
     """
     with _errors_as_exit_codes():
-        release_sets = _site("infbench.site.releases")
+        release_sets = import_extra("infbench.site.releases", "bench")
         newer = release_sets.newer_release_set(config)
         if add and newer is not None:
             release_sets.add_release_set(config, newer)
@@ -305,7 +304,7 @@ def history(*, results: str, machine: str | None, model: str | None, runner: str
     with _errors_as_exit_codes():
         from infbench.report_history import history_text
 
-        rows = _site("infbench.site.history").load_history(results)
+        rows = import_extra("infbench.site.history", "bench").load_history(results)
         for attribute, wanted in (
             ("machine", machine),
             ("model", model),
@@ -313,7 +312,7 @@ def history(*, results: str, machine: str | None, model: str | None, runner: str
         ):
             if wanted is not None:
                 known = sorted({getattr(row, attribute) for row in rows})
-                # A machine's name is followed by its CPUs where it was measured with several kinds of them.
+                # A machine's name is followed by its CPUs if it was measured with several kinds of them.
                 rows = [row for row in rows if f"{getattr(row, attribute)} (".startswith(f"{wanted} (")]
                 if not rows:
                     raise InvalidParameterError(f"no results of {attribute} {wanted!r}, there are: {', '.join(known)}")
@@ -336,9 +335,9 @@ def _measure(
     seed: Any,
     least_s: float,
 ) -> Iterator[Comparison]:
-    """Measure one runner after the other, with each number of rows.
+    """Measure one runner after the other, each with every number of rows.
 
-    Everything that can be refused is refused before the first.
+    Everything that can be refused is refused before the first measurement.
     """
     from infbench.checks import check_positive_int, check_random_state
     from infbench.measure import check_comparable, compare
@@ -405,7 +404,7 @@ def _measure(
 
 
 def _showing(show: Show, what: str, finished_before: int, wanted: int) -> Callable[[int, int], None]:
-    """Return what shows finished rounds, as a share of those that were wanted: there may be more of them."""
+    """Return a function that shows finished rounds, scaled to the number wanted: there may be more than that."""
     return lambda finished, total: show(what, finished_before + wanted * finished // total)
 
 
@@ -426,7 +425,7 @@ def _deliver_comparisons(comparisons: list[Comparison], files: dict[str, str | N
 
 
 def _deliver(report: str, *files: tuple[str | None, Callable[[], str]]) -> None:
-    """Write the files, then print the report: neither a full disk nor a closed pipe takes the other along."""
+    """Write the files, then print the report: a full disk must not prevent the report, nor a closed pipe the files."""
     failures = []
     for path, text in files:
         try:
@@ -443,16 +442,6 @@ def _check_models(names: Sequence[str]) -> None:
     for name in names:
         if name not in MODELS:
             raise UnknownNameError("model", name, MODELS)
-
-
-def _site(module: str) -> Any:
-    """Return a module that needs asv, which is an extra."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{error.name} is not installed, it comes with infbench[bench]: pip install '.[bench]' in infbench's folder"
-        ) from error
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -473,7 +462,7 @@ def _progress(what: str, total: int) -> Iterator[Show]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # It is drawn between rounds only: a thread that draws all the time would take its share of what is being timed.
+    # It is drawn between rounds only: a thread that draws all the time would slow down what is being timed.
     bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
     task = bar.add_task(what, total=total)
     begin = threading.Timer(_BAR_AFTER_S, bar.start)
@@ -489,9 +478,10 @@ def _progress(what: str, total: int) -> Iterator[Show]:
 
 @contextmanager
 def _errors_as_exit_codes() -> Iterator[None]:
-    """End with a message and an exit code, and without a traceback, where the library raises one of its errors.
+    """End with a message and an exit code, without a traceback, if the library raises one of its errors.
 
-    SIGTERM, by which CI, systemd and others end a job, is what Ctrl-C is: processes end, and what is finished is told.
+    SIGTERM, with which CI, systemd and others end a job, acts as Ctrl-C does: processes end, and finished measurements
+    are reported.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -508,7 +498,7 @@ def _errors_as_exit_codes() -> Iterator[None]:
         _fail(EXIT_INTERRUPTED, "interrupted")
     except OSError as error:
         if error.errno == errno.EPIPE:
-            raise  # nobody reads on: click ends quietly then
+            raise  # nobody reads the output any more: click then ends quietly
         _fail(EXIT_FAILED, str(error))
     finally:
         signal.signal(signal.SIGTERM, before)

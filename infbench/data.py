@@ -1,7 +1,7 @@
-"""Rows to predict on, and rows to fit on: seeded synthetic ones, and the real sets that scikit-learn carries with it.
+"""Rows to predict on, and rows to fit on: seeded synthetic ones, and the real sets that come with scikit-learn.
 
 Everything is float32, and the same bytes under every release of numpy and scikit-learn: a history over releases that
-compared different rows would compare nothing.
+compared different rows would be meaningless.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     Raises
     ------
     InvalidParameterError
-        Also where there is not enough memory for so many.
+        Also if there is not enough memory for that many.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def make_data(n_samples: int = _N_SAMPLES, n_features: int = _N_FEATURES, random
     check_positive_int("n_samples", n_samples)
     check_positive_int("n_features", n_features)
     check_random_state(random_state)
-    # RandomState and not default_rng: numpy has frozen the stream of the former for ever and may change that of the
-    # latter in any release, and every release set must see the same rows.
+    # RandomState, not default_rng: numpy has frozen the stream of the former forever and may change that of the latter
+    # in any release, and every release set must see the same rows.
     with _must_fit(n_samples, n_features):
         return np.random.RandomState(random_state).standard_normal((n_samples, n_features)).astype(np.float32)
 
@@ -73,9 +73,9 @@ def read_data(path: str, n_samples: int | None = None) -> Any:
     Parameters
     ----------
     path : str
-        Reading what the last two have written runs code of whoever wrote it.
+        Reading a file written by one of the last two runs code that its author chose.
     n_samples : int or None, default=None
-        How many rows to return; the file's are repeated where it has fewer. None: those of the file.
+        How many rows to return; if the file has fewer, they are repeated. None: those of the file.
 
     Returns
     -------
@@ -85,8 +85,8 @@ def read_data(path: str, n_samples: int | None = None) -> Any:
     Raises
     ------
     InvalidParameterError
-        Where it cannot be read, or holds neither a two-dimensional array of numbers nor a data frame, with a row at
-        least.
+        If the file cannot be read, or holds neither a two-dimensional array of numbers nor a data frame, with at least
+        one row.
     """
     import numpy as np
 
@@ -114,7 +114,7 @@ def _read_rows(path: str) -> Any:
         with open(path, "rb") as file:
             is_numpy = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
         return np.load(path) if is_numpy else joblib.load(path)
-    except Exception as error:  # whatever it takes to be made again may fail in any way
+    except Exception as error:  # loading an object may fail in any way
         raise InvalidParameterError(
             f"{path} must be an array saved with numpy.save, or a data frame with joblib.dump: {error!r}"
         ) from error
@@ -125,10 +125,10 @@ def make_training_data(
 ) -> tuple[Rows, Labels]:
     """Make synthetic rows to fit on, with their classes.
 
-    The rows are distributed as those of `make_data` but come from another stream, so that no model predicts on rows
+    The rows are distributed like those of `make_data` but come from another stream, so that no model predicts on rows
     that it was fitted on. The classes depend on the first half of the features, on each less than on the one before,
-    half of the way through products of neighbours; 1 % of them are wrong. That makes forests about as deep and as big
-    as ``make_classification(5_000, 20, n_informative=10)`` does.
+    and with half that weight on products of neighbouring features; 1 % of them are wrong. That makes forests about as
+    deep and as big as ``make_classification(5_000, 20, n_informative=10)`` does.
 
     Parameters
     ----------
@@ -155,13 +155,13 @@ def make_training_data(
     check_positive_int("n_samples", n_samples)
     check_positive_int("n_features", n_features)
     check_random_state(random_state)
-    # An array seeds in another way than an int, so no random_state of make_data gives this stream.
+    # An array seeds differently from an int, so no random_state of make_data gives this stream.
     stream = np.random.RandomState([random_state, 1])
     X = stream.standard_normal((n_samples, n_features))
     n_informative = max(1, n_features // 2)
     score = np.zeros(n_samples)
-    # Sums and products, one after the other: their last bits are the same everywhere, which those of a matrix product,
-    # a sine or an exponential are not.
+    # Sums and products, one after the other: their last bits are the same everywhere, unlike those of a matrix product,
+    # a sine or an exponential.
     for feature in range(n_informative):
         neighbour = (feature + 1) % n_informative
         score += (X[:, feature] + 0.5 * X[:, feature] * X[:, neighbour]) / (feature + 1)
@@ -173,14 +173,14 @@ def make_training_data(
 def load_data(
     name: str = "synthetic", n_samples: int | None = None, n_features: int | None = None, random_state: int = 0
 ) -> Rows:
-    """Return the rows of a data set, as many as asked for.
+    """Return as many rows of a data set as asked for.
 
     Parameters
     ----------
     name : str, default="synthetic"
         One of `DATA`.
     n_samples : int or None, default=None
-        Rows. A real set is repeated, in order, until they are reached. None: all rows of a real set, once; 100,000
+        Rows. A real set is repeated, in order, until there are that many. None: all rows of a real set, once; 100,000
         synthetic ones.
     n_features : int or None, default=None
         Columns. None: those that a real set has; 20 synthetic ones.
@@ -190,14 +190,14 @@ def load_data(
     Returns
     -------
     ndarray of shape (n_samples, n_features), dtype float32
-        C-contiguous, the caller's own.
+        C-contiguous; the caller may change it.
 
     Raises
     ------
     UnknownNameError
-        Where no data set has that name.
+        If no data set has that name.
     InvalidParameterError
-        Where a number is out of range, or a real set has another number of features.
+        If a number is out of range, or a real set has another number of features.
 
     Examples
     --------
@@ -237,14 +237,14 @@ def load_training_data(
         C-contiguous. Of a real set: all its rows, which are the rows to predict on too.
     y : ndarray of shape (n_samples,), dtype int64
         Classes. The target of diabetes is a quantity; here it is 1 above its median and 0 up to it, so that every
-        classifier fits every set.
+        classifier can be fitted on every set.
 
     Raises
     ------
     UnknownNameError
-        Where no data set has that name.
+        If no data set has that name.
     InvalidParameterError
-        Where a number is out of range, or a real set has another number of features.
+        If a number is out of range, or a real set has another number of features.
     """
     _check_name(name)
     check_positive_int("n_features", n_features, allow_none=True)
@@ -263,7 +263,7 @@ def _check_name(name: str) -> None:
 def _must_fit(n_samples: int, n_features: int) -> Iterator[None]:
     try:
         yield
-    except (MemoryError, ValueError, OverflowError) as error:  # numpy's, for more bytes than there can be
+    except (MemoryError, ValueError, OverflowError) as error:  # numpy's errors for more bytes than possible
         raise InvalidParameterError(
             f"n_samples x n_features must fit in memory, got {n_samples:,} x {n_features:,}"
         ) from error
@@ -274,12 +274,12 @@ def _load_bundled(name: str, n_features: int | None) -> tuple[Rows, Labels]:
     from sklearn import datasets
 
     if name == "diabetes":
-        # Unscaled: a scaled value is the release's own arithmetic, and scikit-learn 1.8 changed its last bits.
+        # Unscaled: scaled values come from the release's own arithmetic, and scikit-learn 1.8 changed their last bits.
         X, y = datasets.load_diabetes(return_X_y=True, scaled=False)
         y = y > np.median(y)
     else:
         X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     if n_features not in (None, X.shape[1]):
         raise InvalidParameterError(f"n_features of {name} must be {X.shape[1]} or None, got {n_features!r}")
-    # float32 also because scikit-learn 1.8 reads some of diabetes's decimals one bit (of float64) differently.
+    # float32 also because scikit-learn 1.8 reads some decimals of diabetes one bit (of a float64) differently.
     return np.ascontiguousarray(X, dtype=np.float32), y.astype(np.int64)

@@ -10,7 +10,7 @@ class InfbenchError(Exception):
 
 
 class InvalidParameterError(InfbenchError, ValueError):
-    """A parameter has a value that is not allowed; the message says what was allowed and what came."""
+    """A parameter has a value that is not allowed; the message says what is allowed and what was given."""
 
 
 class UnknownNameError(InvalidParameterError):
@@ -19,9 +19,9 @@ class UnknownNameError(InvalidParameterError):
     Parameters
     ----------
     kind : str
-        What was asked for, as it should stand in the message: ``"model"``.
+        What was asked for, as the message should call it: ``"model"``.
     name : object
-        The name that came.
+        The name that was given.
     allowed : iterable of str
         The names that exist, in the order in which they should be listed.
 
@@ -46,11 +46,11 @@ class MissingMethodError(InfbenchError, AttributeError):
 
 
 class MissingDependencyError(InfbenchError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
 
 class RunnerError(InfbenchError, RuntimeError):
-    """A runner cannot do what it was asked for in the state that it is in."""
+    """A runner cannot do what it was asked to do in its present state."""
 
 
 class WorkerDied(RunnerError):
@@ -61,8 +61,8 @@ class WorkerDied(RunnerError):
     rows : tuple of (int, int)
         First row and one past the last row of the batch that the worker was computing.
     exit_code : int or None
-        What the worker ended with, as `multiprocessing.Process.exitcode` gives it: ``-N`` for signal N. None where
-        nobody could tell.
+        The worker's exit code, in the form of `multiprocessing.Process.exitcode`: ``-N`` for signal N. None if it is
+        unknown.
     """
 
     def __init__(self, rows: tuple[int, int], exit_code: int | None) -> None:
@@ -81,14 +81,14 @@ class WorkerStartError(RunnerError):
 
 
 class WorkerTimeoutError(TimeoutError, RunnerError):
-    """A worker took longer for a batch than it may; it was killed and replaced.
+    """A worker took longer for a batch than it is allowed; it was killed and replaced.
 
     Attributes
     ----------
     rows : tuple of (int, int)
         First row and one past the last row of the batch that the worker was computing.
     timeout_s : float
-        Seconds that it had.
+        Seconds that it was allowed.
     """
 
     def __init__(self, rows: tuple[int, int], timeout_s: float) -> None:
@@ -103,11 +103,11 @@ class WorkerTimeoutError(TimeoutError, RunnerError):
 
 
 class WorkerError(RunnerError):
-    """An exception of a worker that cannot be brought over as it is; the message holds its type and its text."""
+    """An exception of a worker that cannot reach the caller as it is; the message holds its type and its text."""
 
     @classmethod
     def instead_of(cls, error: BaseException) -> WorkerError:
-        """Return what is brought over."""
+        """Return the error that is passed on instead."""
         return cls(f"a worker raised {type(error).__module__}.{type(error).__qualname__}: {error}")
 
 
@@ -116,4 +116,4 @@ class AnswerMismatchError(InfbenchError):
 
 
 class ResultFormatError(InfbenchError, ValueError):
-    """A stored result cannot be read: it is no such file, is damaged, or was written by a newer version."""
+    """A stored result cannot be read: it is not a result file, is damaged, or was written by a newer version."""

@@ -1,4 +1,4 @@
-"""Two commits of infbench against each other, for continuous integration."""
+"""Measures two commits of infbench against each other, for continuous integration."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ MODELS = ("random_forest", "hist_gradient_boosting", "logistic_regression")
 
 _N_SAMPLES, _BATCH_SIZE = 4_000, 500
 _CONFIDENCE, _MIN_TURNS = 0.99, 8
-"""Fewer turns bound no interval of that confidence."""
+"""Fewer turns give no bounded interval of that confidence."""
 
 _LEAST_PASSES, _LEAST_S = 7, 1.0
-"""Passes of each side, and seconds of all of them, that a turn measures a model for at least."""
+"""How many passes of each side, and how many seconds in all, a turn measures a model for at least."""
 
 _END_S = 10.0
 """How long a side may take to close its runner."""
 
-# One side: a process with the infbench of one commit, which makes a pass for each line that it reads. It uses what
+# One side: a process with the infbench of one commit, which makes a pass for each line that it reads. It uses only what
 # every commit has.
-_SIDE = """
+_SIDE_PROGRAM = """
 import json, pickle, sys, time
 import infbench
 
@@ -98,10 +98,10 @@ def run_gate(
 ) -> list[GateRow]:
     """Measure the working tree against another commit of the repository.
 
-    A turn starts three processes, two of the base and one of the working tree, which make pass after pass by turns. A
-    pass of the working tree divided by the geometric mean of the two others is its change, one of the base divided by
-    the other is noise, and the median of all passes is what a turn says. So neither a machine that drifts nor a process
-    that happens to be a fast or a slow one looks like a change.
+    A turn starts three processes, two of the base and one of the working tree, which make passes alternately. The time
+    of the working tree's pass divided by the geometric mean of the two others is the change, one of the base's divided
+    by the other is noise, and a turn's result is the median over all passes. So neither a machine that drifts nor a
+    process that happens to be fast or slow looks like a change.
 
     Parameters
     ----------
@@ -109,25 +109,25 @@ def run_gate(
         A commit, as git knows it. Its files are unpacked in a temporary folder; the repository stays as it is.
     models : sequence of str
     runner : str, default="process"
-        It is started with what it takes by itself.
+        It is started with its default options.
     n_processes : int, default=2
     turns : int, default=9
-        At least 8: fewer bound no 99 % interval.
+        At least 8: fewer give no bounded 99 % interval.
     progress : callable or None, default=None
         Called with the number of finished turns and of all turns.
 
     Returns
     -------
     list of GateRow
-        For each model the time of the serial runner, that of the runner, and the cost ratio.
+        For each model, the time of the serial runner, that of the runner, and the cost ratio.
 
     Raises
     ------
     InvalidParameterError
-        Where there are too few turns, this is no git repository, or there is no such commit, or no infbench in it, or
-        the runner does not take one of the models.
+        If there are too few turns, this is not a git repository, the commit does not exist or holds no infbench, or the
+        runner does not take one of the models.
     InfbenchError
-        Where a process fails; the message holds what it printed.
+        If a process fails; the message holds what it printed.
     """
     from infbench.data import make_data
     from infbench.models import make_model
@@ -138,7 +138,7 @@ def run_gate(
     head = Path(_git("rev-parse", "--show-toplevel").decode().strip())
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").decode().strip()
     measured: list[list[list[_Round]]] = []  # by turn and model
-    # A process that was killed may still be about to write there: that must not hide why it was killed.
+    # A process that was killed may still be writing there: that must not hide why it was killed.
     with tempfile.TemporaryDirectory(prefix="infbench-gate-", ignore_cleanup_errors=True) as folder:
         old = Path(folder, "base")
         packed = _git("-C", str(head), "archive", "--format=zip", commit, "infbench")
@@ -147,7 +147,7 @@ def run_gate(
         workload = Path(folder, "workload.pickle")
         estimators = [make_model(model) for model in models]
         for estimator in estimators:
-            make_runner(runner, estimator, n_processes=n_processes)  # it may be made for other models
+            make_runner(runner, estimator, n_processes=n_processes)  # refuses models that it is not made for
         workload.write_bytes(pickle.dumps((estimators, make_data(n_samples=_N_SAMPLES))))
         for done in range(turns):
             with ExitStack() as stack:
@@ -167,11 +167,11 @@ def run_gate(
 def _rounds(sides: Sequence[_Side]) -> list[_Round]:
     """Measure a model, and go on to the next one."""
     for side in sides:
-        side.make_pass()  # the first one is not warm
+        side.make_pass()  # the first pass is not warm
     rounds: list[_Round] = []
     end_s = time.monotonic() + _LEAST_S
     while len(rounds) < _LEAST_PASSES or time.monotonic() < end_s:
-        first = len(rounds) % len(sides)  # so that none is always the first, or after the same one
+        first = len(rounds) % len(sides)  # so that no side is always first, or always after the same one
         passes = {side: side.make_pass() for side in (*sides[first:], *sides[:first])}
         before, now, after = (passes[side] for side in sides)
         rounds.append((before, now, after))
@@ -205,8 +205,9 @@ def blame(cost: GateRow, *, serial: GateRow, runner: GateRow) -> GateRow:
     Returns
     -------
     GateRow
-        With a `cause` where the ratio rose only because serial is faster, or fell only because it is slower: by the
-        whole interval of its time, and not by that of the runner's, and with nothing left that it does not explain.
+        With a `cause` if the ratio rose only because serial is faster, or fell only because it is slower: the whole
+        interval of the serial time shows that, the whole interval of the runner's time does not show a change in the
+        ratio's direction, and nothing remains that serial does not explain.
     """
     unexplained = cost.change.value * serial.change.value
     if cost.verdict == "worse" and serial.change.high < 1 and runner.change.low <= 1 and unexplained < UNCHANGED:
@@ -246,7 +247,7 @@ class _Side:
             self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # `_answer` tells why
+            pass  # `_answer` says why
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
@@ -261,14 +262,14 @@ class _Side:
 
 @contextmanager
 def _started(root: Path, workload: Path, runner: str, n_processes: int) -> Iterator[_Side]:
-    """Start a side; it ends, with everything that it started, when the context does."""
+    """Start a side; it ends with the context, along with everything that it started."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
         tempfile.TemporaryFile("w+", dir=workload.parent) as errors,
         subprocess.Popen(  # noqa: S603  # our own program, with our own arguments
-            [sys.executable, "-c", _SIDE, str(workload), runner, str(n_processes), str(_BATCH_SIZE)],
+            [sys.executable, "-c", _SIDE_PROGRAM, str(workload), runner, str(n_processes), str(_BATCH_SIZE)],
             cwd=root,
-            # What a process that is killed leaves in its temporary folder goes with ours.
+            # So what a killed process leaves in its temporary folder is removed with ours.
             env={**os.environ, **one_thread, "PYTHONPATH": str(root), "TMPDIR": str(workload.parent)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -287,7 +288,7 @@ def _started(root: Path, workload: Path, runner: str, n_processes: int) -> Itera
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             assert process.stdin is not None
-            with suppress(BrokenPipeError):  # of a line that it did not read, which would hide why it failed
+            with suppress(BrokenPipeError):  # for a line that it did not read: it would hide why it failed
                 process.stdin.close()
 
 

@@ -1,8 +1,8 @@
-"""What several CPUs get done at once, whatever computes on them.
+"""How much several CPUs get done at once, whatever computes on them.
 
-Two CPUs may be the two halves of one core; those of a virtual machine may be so for seconds and then not, or have a
-neighbour on the other half. Then both together get little more done than one alone, and no runner can change that. A
-single process is as fast as ever meanwhile, so the noise floor does not show it.
+Two CPUs may be the two halves of one core. Those of a virtual machine may be so for some seconds and then not, or have
+a neighbour on the other half of their core. Then both together get little more done than one alone, and no runner can
+change that. A single process is as fast as ever meanwhile, so the noise floor does not show it.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from types import TracebackType
 from typing import Self
 
 _BLOCK = bytes(1 << 18)
-"""Hashing it takes a third of a millisecond, in which other threads may run Python, and no memory but a CPU's caches.
-Most operations of this hash need not wait for one another, so that one loop keeps a whole core busy."""
+"""Hashing it takes a third of a millisecond, during which other threads may run Python, and uses no memory but a CPU's
+caches. Most operations of this hash need not wait for one another, so that one loop keeps a whole core busy."""
 
 _LOOK_S = 0.004
-"""So long each loop computes: a hundred times as long as it takes to wake its thread."""
+"""How long each loop computes: a hundred times as long as waking its thread takes."""
 
 _HAND_OUT_S = 30e-6
-"""So long it takes to hand a loop to its thread. None begins before all are handed out."""
+"""How long it takes to hand a loop to its thread. No loop begins before all are handed out."""
 
 _MOST = 16
-"""More loops are not timed: between its blocks each needs the only thread of Python that may run, and would wait."""
+"""More loops are not timed: between blocks each needs Python's global lock, and would have to wait for it."""
 
 
 class PlainLoops:
-    """Threads that do nothing but compute, one on each CPU that this process may use, or more.
+    """Threads that do nothing but compute, one or more on each CPU that this process may use.
 
-    To be used in a ``with`` statement, which ends them. Where they are fewer than the CPUs, they are not timed: the
-    system chooses which CPUs a runner has then, and these may share a core or not. Nor are more than 16.
+    To be used in a ``with`` statement, which ends them. Fewer loops than CPUs are not timed: the system then chooses
+    which CPUs a runner gets, and these may share a core or not. Nor are more than 16 loops.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class PlainLoops:
     Attributes
     ----------
     alone_s, together_s : list of float
-        Seconds for a block: of a loop that computes alone, and of all of them at once, where it is the time of a block
-        divided by `n_loops`, if none slows another down. An element for each call of `time` that timed them.
+        Seconds per block: of a loop that computes alone, and of all loops at once. If no loop slows another down, the
+        latter is the former divided by `n_loops`. One element for each call of `time` that timed them.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class PlainLoops:
         self._open.close()
 
     def time(self) -> None:
-        """Time a loop alone, another one with each call, and then all of them at once."""
+        """Time one loop alone, a different one in each call, and then all loops at once."""
         if not self._threads:
             return
         alone = self._threads[len(self.alone_s) % self._n_loops]
@@ -90,16 +90,16 @@ _HAS_AFFINITY = hasattr(os, "sched_setaffinity")
 
 
 def _stay_on(cpu: int) -> None:
-    """Keep the calling thread on a CPU, where the system can do so and still has that one."""
+    """Keep the calling thread on a CPU, if the system can do so and still has that CPU."""
     if _HAS_AFFINITY:
         with suppress(OSError):
             os.sched_setaffinity(0, {cpu})
 
 
 def _blocks_per_s(threads: Sequence[ThreadPoolExecutor]) -> float:
-    """Return what all threads get done at once."""
+    """Return how many blocks per second all threads get done at once."""
     total = 0.0
-    while not total:  # or none of them had a CPU in time
+    while not total:  # 0 if none of them got a CPU in time
         begin_s = time.perf_counter() + len(threads) * _HAND_OUT_S
         loops = [thread.submit(_blocks_per_s_from, begin_s) for thread in threads]
         total = sum(loop.result() for loop in loops)
@@ -109,7 +109,7 @@ def _blocks_per_s(threads: Sequence[ThreadPoolExecutor]) -> float:
 def _blocks_per_s_from(begin_s: float) -> float:
     time.sleep(max(0.0, begin_s - time.perf_counter()))
     n_blocks, now_s = 0, time.perf_counter()
-    # The time until the loop begins counts: where CPUs are too few, others compute then.
+    # The time until the loop begins counts: if there are too few CPUs, other loops compute meanwhile.
     while now_s - begin_s < _LOOK_S:
         hashlib.blake2b(_BLOCK)
         n_blocks += 1

@@ -1,4 +1,4 @@
-"""What a result must carry to be understood later: the machine, its load and the versions."""
+"""What a result must record to be understood later: the machine, its load and the versions."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Machine:
     Attributes
     ----------
     cpu : str
-        Model name of the processor, empty where the system does not tell.
+        Model name of the processor, empty if the system does not tell.
     n_cpus : int
         Processors that the system has.
     n_cpus_usable : int
-        Processors that this process may use: affinity and container limits count.
+        Processors that this process may use, by affinity and container limits.
     load_1min : float or None
-        Mean number of runnable processes over the last minute, before the measurement; None where unknown.
+        Mean number of runnable processes in the minute before the measurement; None if unknown.
     system : str
         Name and architecture of the operating system: ``"Linux x86_64"``.
     python : str
         Version of the interpreter.
     versions : dict of str to str
-        Library name to installed version, for `LIBRARIES`. That of infbench names the commit where it runs from a
-        checkout: ``"0.1.0+g8294446"``, and ``"0.1.0+g8294446.dirty"`` where files of the package have been changed or
-        added since.
+        Library name to installed version, for `LIBRARIES`. That of infbench names the commit if it runs from a
+        checkout: ``"0.1.0+g8294446"``, or ``"0.1.0+g8294446.dirty"`` if files of the package have been changed or added
+        since.
     inner_threads : dict of str to int
-        Library thread pool (``"openblas"``, ``"openmp"``) to its number of threads when nobody limits it.
+        Library thread pool (``"openblas"``, ``"openmp"``) to its number of threads when nothing limits it.
     """
 
     cpu: str
@@ -69,8 +69,8 @@ def usable_cpus() -> int:
 
 
 def library_versions() -> dict[str, str]:
-    """Return library name to version, in the order of `LIBRARIES`; absent ones are left out."""
-    from infbench import __version__  # not what is installed: that may be older than the checkout that runs
+    """Return library name to version, in the order of `LIBRARIES`; absent libraries are left out."""
+    from infbench import __version__  # not the installed version: it may be older than the checkout that runs
 
     versions = {"infbench": __version__ + _local_version()}
     for library in LIBRARIES[1:]:
@@ -105,14 +105,14 @@ def describe_machine() -> Machine:
 
 @cache
 def _local_version() -> str:
-    """Return what a version of this checkout ends with, or nothing where this is none."""
+    """Return what this checkout's version ends with, or nothing if this is not a checkout."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
 
     try:
-        # An installed package may lie in somebody's repository too, which does not track it then.
+        # An installed package may lie inside another repository, but that does not track it.
         if git("ls-files", "--error-unmatch", __file__).returncode != 0:
             return ""
         commit = git("rev-parse", "--short", "HEAD").stdout.strip()

@@ -3,9 +3,9 @@
 Serial and parallel take turns within one process, round after round, and each round gives one ratio: whatever slows the
 machine for a while slows both halves of a pair. The serial runner is timed twice in every round, and the ratio of its
 two times is the noise floor: what no difference at all looks like on this machine, right now. Plain loops are timed in
-every round too, alone and at once: what the machine's CPUs are good for, right now.
+every round too, alone and at once: they show what the machine's CPUs are good for, right now.
 
-What is timed so is warm. What a call takes after a pause is timed apart.
+Calls timed in this way are warm. Calls after a pause are timed separately.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ def compare(
     runner : str, default="process"
         A name of `infbench.RUNNERS`.
     n_processes : int or None, default=None
-        How many processes compute; None: as many as the CPUs that this process may use.
+        How many processes compute; None: one for each CPU that this process may use.
     batch_size : int or None, default=None
-        Rows of a batch, for both runners. None: the serial one is given all rows at once, as the estimator would be,
-        and the other one takes what it does by itself, see `Runner.default_batch_size`.
+        Rows of a batch, for both runners. None: the serial runner is given all rows at once, as the estimator would be,
+        and the other one uses its default, see `Runner.default_batch_size`.
     method : str, default="predict"
         The estimator's method.
     repeat : int, default=11
         Rounds, each a pair. Fewer than 6 give no interval.
     least_s : float, default=0.0
-        Seconds that the warm rounds take at least, about: there are more than `repeat` of them where calls are short.
+        About how many seconds the warm rounds take at least: if calls are short, there are more than `repeat` rounds.
     model, data : str
         Labels for the report; `model` defaults to the estimator's class.
     random_state : int, default=0
         The seed that made `X`, for the report.
     progress : callable or None, default=None
-        Called with the number of finished rounds and of all rounds, first before any is finished.
+        Called with the number of finished rounds and of all rounds; for the first time before any is finished.
 
     Returns
     -------
@@ -84,11 +84,11 @@ def compare(
     InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
         Before any process starts.
     MissingDependencyError
-        Where the runner needs what is not installed; before any process starts.
+        If the runner needs a package that is not installed; before any process starts.
     AnswerMismatchError
-        Where the runner's answer is not the serial one; nothing has been timed then.
+        If the runner's answer is not the serial one; nothing has been timed then.
     RunnerError
-        Where the runner fails. What the estimator raises comes through as it is.
+        If the runner fails. What the estimator raises is passed on as it is.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def compare(
         raise InvalidParameterError(f"least_s must be a number of seconds from 0 on, got {least_s!r}")
     machine = describe_machine()
     n_samples = check_rows(X, estimator)
-    X = untouchable(X)  # it is computed again and again
+    X = untouchable(X)  # it is used again and again
     candidate = make_runner(runner, estimator, n_processes=n_processes)
     serial_batch_size = int(batch_size or n_samples)
     with ExitStack() as open_runners:
@@ -120,13 +120,13 @@ def compare(
         ready_s = time.perf_counter()
         candidate.run(method, X, batch_size=batch_size)
         answered_s = time.perf_counter()
-        # `auto` has made up its mind now.
+        # `auto` has decided by now.
         batch_size = int(batch_size or candidate.default_batch_size(n_samples, method))
         added_pss_bytes = None if bytes_before is None else tree_pss_bytes() - bytes_before
         check_runner(candidate, X, batch_size=batch_size, method=method)
         passes = [_one_pass(one, method, X, batch_size if one is candidate else serial_batch_size) for one in runners]
         for one_pass in (passes[0], *passes[3:]):
-            one_pass()  # nobody has called these yet
+            one_pass()  # these have not been called yet
         loops = open_runners.enter_context(PlainLoops(candidate.n_processes))
         timed_s = time_in_turn(passes, repeat, progress, least_s=least_s, after_each=loops.time)
         serial_s, parallel_s, serial_again_s, *default_threads_s = timed_s
@@ -181,7 +181,7 @@ def check_comparable(
     ------
     InvalidParameterError, UnknownNameError, MissingMethodError, sklearn.exceptions.NotFittedError
     MissingDependencyError
-        Where the runner needs what is not installed.
+        If the runner needs a package that is not installed.
     """
     make_runner(runner, estimator, n_processes=n_processes)
     check_positive_int("batch_size", batch_size, allow_none=True)
@@ -193,7 +193,7 @@ def check_comparable(
 def paired_cost_samples(
     runner: Runner, X: Any, *, batch_size: int, method: str = "predict", repeat: int = 11
 ) -> list[float]:
-    """Return parallel time / serial time, a ratio for each round: what the suites track, because lower is better.
+    """Return parallel time / serial time for each round: the suites track this ratio because lower is better.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def paired_cost_samples(
     Raises
     ------
     AnswerMismatchError
-        Where the runner's answer is not the serial one; nothing has been timed then.
+        If the runner's answer is not the serial one; nothing has been timed then.
     """
     check_runner(runner, X, batch_size=batch_size, method=method)
     X = untouchable(X)
@@ -224,7 +224,7 @@ def paired_cost_samples(
 
 
 def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "predict") -> None:
-    """Raise unless a runner's answer is the serial one, every process having computed its own share of it.
+    """Raise unless a runner's answer is the serial one when every process computes its own share of it.
 
     Parameters
     ----------
@@ -240,9 +240,9 @@ def check_runner(runner: Runner, X: Any, *, batch_size: int, method: str = "pred
     """
     with SerialRunner(runner.estimator) as serial:
         expected = serial.run(method, untouchable(X), batch_size=batch_size)
-    took_over, runner.takes_over = runner.takes_over, False  # or the caller might compute all, and be its own judge
+    took_over, runner.takes_over = runner.takes_over, False  # otherwise the caller might compute everything itself
     try:
-        # Twice, as what follows a call at once may go another way than what follows a pause.
+        # Twice, as a call that follows another at once may go another way than one after a pause.
         answers = [runner.run(method, untouchable(X), batch_size=batch_size) for _ in range(2)]
     finally:
         runner.takes_over = took_over

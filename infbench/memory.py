@@ -1,4 +1,4 @@
-"""Memory of a process and of all that it started."""
+"""Memory of a process and all its descendants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def tells_pss() -> bool:
 def tree_pss_bytes(pid: int | None = None) -> int:
     """Return the proportional set size of a process and all its descendants.
 
-    A page that several processes share counts for each with its part, so the sum is what the tree really occupies.
+    A page that several processes share is divided among them, so the sum is what the tree really occupies.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ def tree_pss_bytes(pid: int | None = None) -> int:
     Returns
     -------
     int
-        Bytes. Processes that end meanwhile count for nothing, and so do those of others, which are not to be seen.
+        Bytes. Descendants that end meanwhile do not count, nor do those of other users, which cannot be inspected.
 
     Raises
     ------
     psutil.NoSuchProcess
-        Where there is no such process.
+        If there is no such process.
     AttributeError
-        Where the system does not tell: see `tells_pss`.
+        If the system does not tell: see `tells_pss`.
     """
     import psutil
 

@@ -14,15 +14,15 @@ def make_model(
 ) -> Any:
     """Fit a classifier.
 
-    The same arguments give the same answers bit for bit under the same releases of scikit-learn, numpy and scipy, on as
-    many CPUs as there may be.
+    The same arguments give the same answers, bit for bit, under the same releases of scikit-learn, numpy and scipy,
+    whatever the number of CPUs.
 
     Parameters
     ----------
     name : str, default="random_forest"
         One of `MODELS`.
     n_features : int or None, default=None
-        Columns of the rows to fit on. None: those that the data set has, 20 synthetic ones.
+        Columns of the rows to fit on. None: those that a real set has; 20 synthetic ones.
     random_state : int, default=0
         Seed of the synthetic rows and of the fit, from 0 to 4294967295.
     data : str, default="synthetic"
@@ -36,9 +36,9 @@ def make_model(
     Raises
     ------
     UnknownNameError
-        Where no model or no data set has that name.
+        If no model or no data set has that name.
     InvalidParameterError
-        Where a number is out of range, or a real data set has another number of features.
+        If a number is out of range, or a real data set has another number of features.
 
     Examples
     --------
@@ -51,8 +51,8 @@ def make_model(
     from threadpoolctl import threadpool_limits
 
     model = MODELS[name](random_state)
-    # A matrix product shared out among threads is rounded in another way for every number of threads. The libraries
-    # that the limit is for have to be loaded by now, so the model is made before.
+    # A matrix product shared out among threads is rounded differently for every number of threads. The model is made
+    # before this, because the libraries to be limited must be loaded by now.
     with threadpool_limits(limits=1):
         model.fit(X, y)
     return model
@@ -64,7 +64,7 @@ def read_model(path: str) -> Any:
     Parameters
     ----------
     path : str
-        Reading such a file runs code of whoever wrote it.
+        Reading such a file runs code that its author chose.
 
     Returns
     -------
@@ -73,13 +73,13 @@ def read_model(path: str) -> Any:
     Raises
     ------
     InvalidParameterError
-        Where it cannot be read, or holds no estimator; the message says why.
+        If it cannot be read, or holds no estimator; the message says why.
     """
     import joblib
 
     try:
         estimator = joblib.load(path)
-    except Exception as error:  # whatever it takes to be made again may fail in any way
+    except Exception as error:  # loading an object may fail in any way
         raise InvalidParameterError(f"{path} must be an estimator saved with joblib.dump: {error!r}") from error
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         got = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
@@ -108,15 +108,15 @@ def _hist_gradient_boosting(random_state: int) -> Any:
 def _logistic_regression(random_state: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    # Unscaled real rows take up to 5,100 iterations; `pipeline` is the one that scales.
+    # Unscaled real rows take up to 5,100 iterations; `pipeline` is the model that scales them.
     return LogisticRegression(max_iter=20_000)
 
 
 def _mlp(random_state: int) -> Any:
     from sklearn.neural_network import MLPClassifier
 
-    # Coarser than the default 1e-4, which quintuples the time on synthetic rows. Nor early stopping: on the few rows of
-    # wine it ends before anything is learnt.
+    # `tol` is coarser than the default 1e-4, which takes five times as long on synthetic rows. No early stopping
+    # either: on the few rows of wine it ends before anything is learnt.
     return MLPClassifier(tol=1e-3, max_iter=5_000, random_state=random_state)
 
 
@@ -143,7 +143,7 @@ def _pipeline(random_state: int) -> Any:
 def _dummy(random_state: int) -> Any:
     from sklearn.dummy import DummyClassifier
 
-    return DummyClassifier()  # always the commonest class: its predictions cost nothing
+    return DummyClassifier()  # always predicts the commonest class, which costs nothing
 
 
 MODELS: dict[str, Callable[[int], Any]] = {

@@ -12,13 +12,13 @@ from infbench.errors import InvalidParameterError
 
 
 def check_writable(paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
-    """Raise unless a file can be written at each path; nothing that is there is touched.
+    """Raise unless a file can be written at each path; existing files are not touched.
 
     Parameters
     ----------
     paths : sequence of str
     inputs : sequence of str, default=()
-        Files that are read, and must not be replaced.
+        Files that are read and must not be replaced.
 
     Raises
     ------
@@ -37,9 +37,9 @@ def check_writable(paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
         if _is_special(target):
             continue
         if targets.count(target) > 1:
-            raise InvalidParameterError(f"cannot write {path}: it is named for two formats")
+            raise InvalidParameterError(f"cannot write {path}: it is named for two outputs")
         if target in sources:
-            raise InvalidParameterError(f"cannot write {path}: it is what is read")
+            raise InvalidParameterError(f"cannot write {path}: it is one of the inputs")
         if target.is_dir():
             raise InvalidParameterError(f"cannot write {path}: it is a folder")
         if not target.parent.is_dir():
@@ -50,7 +50,7 @@ def check_writable(paths: Sequence[str], inputs: Sequence[str] = ()) -> None:
             # Trying is the only way to know: root is told that it may write even where nobody can.
             tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.").close()
         except OSError as error:
-            raise InvalidParameterError(f"cannot write {path}: its folder takes no file ({error.strerror})") from error
+            raise InvalidParameterError(f"cannot write {path}: no file can be made there ({error.strerror})") from error
 
 
 def _target(path: str) -> Path:
@@ -61,7 +61,7 @@ def _target(path: str) -> Path:
 
 
 def _descriptor(path: str) -> int | None:
-    """Return the number of an open file, if that is what a path names: the file may be a regular one, but goes on."""
+    """Return the descriptor of an open file if the path names one: even a regular file is then not to be replaced."""
     if path in _STREAMS:
         return _STREAMS[path]
     found = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d{1,9})", path)
@@ -81,7 +81,8 @@ def write_whole(path: str, text: str) -> None:
     Parameters
     ----------
     path : str
-        What is no regular file, as ``/dev/null``, or is open already, as ``/dev/stdout``, is written to as it is.
+        Special files, such as ``/dev/null``, and files that are open already, such as ``/dev/stdout``, are written to
+        directly.
     text : str
 
     Raises
@@ -112,6 +113,6 @@ def write_whole(path: str, text: str) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)  # there is no way to ask without setting
+    mask = os.umask(0)  # there is no way to read it without setting it
     os.umask(mask)
     return mask

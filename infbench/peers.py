@@ -20,14 +20,14 @@ SIZES = ((1_000, 500), (1_000, 100), (10_000, 1_000), (100_000, 1_000), (100_000
 """Rows, and rows of a batch."""
 
 _VISITS = 3
-"""The rounds of a size are measured in so many parts, all other sizes between them. A machine that is slow for seconds,
-as virtual ones are, would otherwise be all that a size of short calls sees of it."""
+"""In how many parts the rounds of a size are measured, with all other sizes between them. Otherwise all rounds of a
+size with short calls could fall into the few seconds for which a virtual machine is slow now and then."""
 
 _REFUSALS = (MissingDependencyError, InvalidParameterError)
 
 _ROUND_S = 0.3
-"""A round takes so long at least; one of short calls, 0.06 s, becomes five. That costs little, and a virtual CPU may
-change its speed as often as the calls take turns."""
+"""Seconds that a round takes at least: one round of short calls, 0.06 s, becomes five. That costs little, and a virtual
+CPU may change its speed as often as the calls take turns."""
 
 QUICK_MODELS = ("random_forest", "logistic_regression")
 QUICK_SIZES = ((1_000, 100), (10_000, 1_000))
@@ -42,10 +42,10 @@ def measure_peers(
     repeat: int = 11,
     random_state: int = 0,
 ) -> Iterator[Peer]:
-    """Measure every runner with every model and size, each runner and model in a process of its own.
+    """Measure every runner with every model and size, each pair of a runner and a model in a process of its own.
 
-    All inner threads are one, there and in its workers. A runner that fails is told with its problem, and the others
-    are measured, as are the sizes with which it does not.
+    That process and its workers have one inner thread each. A runner that fails is reported with its problem; the other
+    runners, and the sizes with which it does not fail, are measured all the same.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def measure_peers(
     n_processes : int or None, default=None
         As for `infbench.measure.compare`.
     repeat : int, default=11
-        Rounds of each, five times as many of short calls. They are spread over the time that all sizes take.
+        Rounds of each size, five times as many for short calls. They are spread over the time that all sizes take.
     random_state : int, default=0
 
     Yields
@@ -70,8 +70,8 @@ def measure_peers(
 
 
 def _measure_elsewhere(model: str, runner: str, sizes: Sequence[tuple[int, int]], how: dict[str, Any]) -> Peer:
-    """Measure in a new process, which ends with this one, however that ends."""
-    # Not a daemonic process: runners have processes of their own, which a daemonic one may not have.
+    """Measure in a new process, which ends when this one ends, in whatever way."""
+    # Not a daemonic process: runners start processes of their own, and a daemonic process may not.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_send_measured, args=(theirs, model, runner, sizes, how))
@@ -94,13 +94,13 @@ def _send_measured(connection: Connection, model: str, runner: str, sizes: Any, 
 
 
 def _interrupt_once(*_: Any) -> None:
-    """Handle Ctrl-C, which may come from a terminal and then from the other side, while all is being closed."""
+    """Handle the first Ctrl-C only: it may come from a terminal, and again from the other side during closing."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _interrupt_at_end_of(connection: Connection) -> None:
-    """Wait until the other side closes the connection, and do then what Ctrl-C does."""
+    """Wait until the other side closes the connection, then do what Ctrl-C does."""
     with suppress(EOFError, OSError):
         connection.recv_bytes()
     os.kill(os.getpid(), signal.SIGINT)
@@ -116,7 +116,7 @@ def _measure(
     random_state: int,
 ) -> Peer:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"  # before the libraries are loaded, for workers that nobody limits, too
+        os.environ[variable] = "1"  # before the libraries are loaded; also for workers that nothing else limits
     from infbench.data import make_data
     from infbench.measure import compare
     from infbench.models import make_model
@@ -141,7 +141,7 @@ def _measure(
                 data="synthetic",
                 random_state=random_state,
             )
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and the others are measured
+        except Exception as error:  # noqa: BLE001  # any error is reported, and the other sizes are measured
             problems[size] = error
         else:
             parts.setdefault(size, []).append(part)
@@ -150,7 +150,7 @@ def _measure(
 
 
 def _told(problems: dict[tuple[int, int], Exception], n_sizes: int) -> str:
-    """Return what went wrong, and with which sizes unless it was the same with all."""
+    """Return what went wrong, and with which sizes, unless it was the same with all."""
     by_text: dict[str, list[str]] = {}
     for (n_samples, batch_size), problem in problems.items():
         text = str(problem) if isinstance(problem, _REFUSALS) else f"{type(problem).__name__}: {problem}"
@@ -161,5 +161,5 @@ def _told(problems: dict[tuple[int, int], Exception], n_sizes: int) -> str:
 
 
 def _split(repeat: int) -> list[int]:
-    """Return the rounds of each visit."""
+    """Return the number of rounds of each visit."""
     return [len(range(visit, repeat, _VISITS)) for visit in range(min(repeat, _VISITS))]

@@ -25,7 +25,7 @@ from infbench.tables import (
 
 
 def verdict(comparison: Comparison) -> str:
-    """Say in a sentence whether the runner pays, as `Comparison.pays` has it.
+    """Say whether the runner pays, as `Comparison.pays` decides, and give the evidence.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
 _SHARE_OUT_NO_BATCHES = {"native", "forest", "auto"}
 
 _WHOLE = 0.9
-"""Where plain loops gain less than so much of their number, they are told of: no runner can gain it there."""
+"""If plain loops gain less than this share of their number, the report says so: no runner can gain that number then."""
 
 
 def _value_and_interval(estimate: Estimate) -> str:
@@ -87,7 +87,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
     Parameters
     ----------
     comparisons : sequence of Comparison
-        At least one; all of the same estimator and rows, each of another runner.
+        At least one; all of the same estimator and rows, each of a different runner.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def comparison_text(comparisons: Sequence[Comparison]) -> str:
 
 
 def comparison_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Return the report as Markdown, fit for an issue or a pull request.
+    """Return the report as Markdown, suitable for an issue or a pull request.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _pause_blocks(
 
 
 def pause_cells(comparison: Comparison) -> tuple[str, ...]:
-    """Return what belongs into `PAUSE_COLUMNS`, of a comparison that was measured after pauses too."""
+    """Return the cells for `PAUSE_COLUMNS`, of a comparison that was measured after pauses too."""
     speedup = comparison.speedup_after_pause
     assert speedup is not None  # it is measured
     return (
@@ -237,10 +237,10 @@ def _other_cells(comparison: Comparison) -> tuple[str, ...]:
 def _other_note(comparison: Comparison) -> str:
     threads = max(comparison.machine.inner_threads.values(), default=1)
     default_threads = (
-        "single, default threads: one process with the threads that the libraries and the estimator's own n_jobs take "
-        f"by themselves; BLAS and OpenMP take {threads}."
+        "single, default threads: one process with the threads that the libraries and the estimator's own n_jobs use "
+        f"by default; BLAS and OpenMP use {threads}."
         if comparison.serial_default_threads_s
-        else "The libraries take one inner thread by themselves, so there is no other single-process time."
+        else "The libraries use one inner thread by default, so there is no other single-process time."
     )
     return (
         "start-up and first call: cold, once each; a runner below another may find libraries loaded already. All other "
@@ -296,7 +296,7 @@ def _default_threads_s(comparison: Comparison) -> float | None:
 
 
 def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
-    """Yield what was measured, where and with what, each with its name."""
+    """Yield what was measured, where and with what, as pairs of a name and a text."""
     comparison = comparisons[0]
     machine = comparison.machine
     yield "model", comparison.model
@@ -321,6 +321,6 @@ def conditions(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, str]]:
 
 
 def _of_each(comparisons: Sequence[Comparison], name: str) -> str:
-    """Return a number, or those of all runners where they differ."""
+    """Return the number that all runners share, or each runner's if they differ."""
     numbers = {f"{getattr(one, name):,} ({one.runner})": f"{getattr(one, name):,}" for one in comparisons}
     return next(iter(numbers.values())) if len(set(numbers.values())) == 1 else ", ".join(numbers)

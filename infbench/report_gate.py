@@ -1,4 +1,4 @@
-"""What the gate has found as text."""
+"""The gate's findings as text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from infbench.tables import markdown_table
 
 
 def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
-    """Return what became worse, as Markdown fit for a pull request.
+    """Return what became worse, as Markdown suitable for a pull request.
 
     Parameters
     ----------
     rows : sequence of GateRow
     base : str
-        What it was measured against.
+        The commit that was measured against.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def gate_markdown(rows: Sequence[GateRow], base: str) -> str:
     ]
     note = (
         "More is worse, for every figure. serial time: one process. cost ratio: runner's time / serial time. Both "
-        "made warm passes by turns; the change is the median, with its 99 % interval. noise floor: base against base, "
+        "made warm passes in turn; the change is the median, with its 99 % interval. noise floor: base against base, "
         "measured alike; it counts in both directions. worse, better: the whole interval lies beyond 5 % and the noise "
         "floor's median, and the change beyond the noise floor's interval. unchanged: within 5 %, and a change of 20 % "
         "is excluded."

@@ -23,12 +23,12 @@ _COLUMNS = (
 
 
 def history_text(rows: Sequence[HistoryRow]) -> str:
-    """Return the speedup by release set, a table for each machine, model, runner and workload.
+    """Return the speedup by release set, with a table for each machine, model, runner and workload.
 
     Parameters
     ----------
     rows : sequence of HistoryRow
-        In the order in which they should stand; those that belong to one table follow each other.
+        In the order in which they should appear; those that belong to one table must follow each other.
 
     Returns
     -------

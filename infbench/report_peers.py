@@ -14,7 +14,7 @@ from infbench.tables import PROSE_WIDTH, format_bytes, format_duration, format_r
 
 
 def peers_text(peers: Sequence[Peer]) -> str:
-    """Return a table for each model, a row for each runner, and the geometric means over all of them.
+    """Return a table for each model, with a row for each runner, and the geometric means over all models.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def peers_text(peers: Sequence[Peer]) -> str:
 
 
 def peers_markdown(peers: Sequence[Peer]) -> str:
-    """Return what `peers_text` does, as Markdown, and what the figures mean first."""
+    """Return what `peers_text` does, as Markdown, beginning with what the figures mean."""
     return "\n\n".join([*_notes(peers), *_tables(peers, markdown_table, "### {}".format), *_problems(peers)]) + "\n"
 
 
@@ -66,8 +66,8 @@ _PEERS_NOTE = (
     "Columns: rows / rows of a batch. Figures: serial time / runner's time, median of paired rounds, with its 95 % "
     "interval. noise floor: serial time / serial time, measured in the same way, the widest of all runners. "
     "start-up: to the first answer, of the first size. memory: what the runner added, at most. after a pause: single "
-    "runs 50 ms after the last one, where they take less than 0.1 s, and so in fewer cells for a slow runner. A dash: "
-    "not measured."
+    "runs 50 ms after the last one, if they take less than 0.1 s, so over fewer cells for a slow runner. A dash: not "
+    "measured."
 )
 
 
@@ -84,7 +84,7 @@ def _conditions(comparisons: Sequence[Comparison]) -> str:
 
 
 def _told_of_loops(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Say what plain loops have gained, which is what the CPUs were good for, and how that changed meanwhile."""
+    """Say what plain loops have gained, which shows what the CPUs were good for, and how much that varied."""
     n_loops, estimates = loops_at_once(comparisons)
     if gains := [estimate.value for estimate in estimates]:
         yield (

@@ -22,12 +22,12 @@ from infbench.tables import (
 
 
 def sizes_text(comparisons: Sequence[Comparison]) -> str:
-    """Return the answer and a table for each runner, a row for each number of rows.
+    """Return the answer and a table for each runner, with a row for each number of rows.
 
     Parameters
     ----------
     comparisons : sequence of Comparison
-        At least one; all of the same estimator, those of one runner each with another number of rows.
+        At least one; all of the same estimator, and those of one runner each with a different number of rows.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def _sizes_report(
     blocks.append(prose(_NOTE))
     if any(one.paused_serial_s for one in comparisons):
         blocks.append(prose(PAUSE_NOTE))
-    # The table has the batch of each.
+    # The table already has the batch size of each.
     blocks.append(listed((name, value) for name, value in conditions(comparisons) if name != "batch_size"))
     return "\n\n".join(blocks) + "\n"
 
 
 def _claim(comparisons: Sequence[Comparison]) -> str:
-    """Say from how many rows on a runner pays; the comparisons are by rows."""
+    """Say from how many rows on a runner pays; the comparisons are sorted by number of rows."""
     who = subject(comparisons[0])
     answers = [(one.n_samples, one.pays) for one in comparisons]
     by_answer = {
@@ -88,11 +88,11 @@ def _claim(comparisons: Sequence[Comparison]) -> str:
 
 _COLUMNS = ("rows", "batch", "single", "multi", "speedup", "95 % interval", "noise floor", "over default", "pays")
 _NOTE = (
-    "batch: rows of a batch of the runner; a single process has the same, or all rows at once where nobody has given a "
-    "batch_size. single: time of one process with one inner thread (BLAS, OpenMP). multi: time of the runner. Medians "
-    "of runs that took turns; speedup: single / multi, round by round. noise floor: single / single, measured in the "
-    "same way. over default: interval of the speedup over a single process with the libraries' default threads, where "
-    "these are more than one. It pays where both intervals lie above that of the noise floor, and above 1."
+    "batch: rows of a batch of the runner; a single process gets the same, or all rows at once if no batch_size was "
+    "given. single: time of one process with one inner thread (BLAS, OpenMP). multi: time of the runner. Medians of "
+    "runs that took turns; speedup: single / multi, round by round. noise floor: single / single, measured in the same "
+    "way. over default: interval of the speedup over a single process with the libraries' default threads, if these "
+    "are more than one. It pays where both intervals lie above that of the noise floor, and above 1."
 )
 
 

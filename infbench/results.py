@@ -1,4 +1,4 @@
-"""What a measurement leaves behind: frozen dataclasses, and their versioned JSON."""
+"""The results of measurements: frozen dataclasses, and their versioned JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADDED: dict[str, Any] = {
     "loop_alone_s": (),
     "loops_together_s": (),
 }
-"""Fields that results of older versions lack, and what holds for these. Their batches were the same for all runners."""
+"""Fields that results of older versions lack, with their values there. In those, all runners had the same batches."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Comparison:
     n_samples, n_features, batch_size, n_processes : int
         Rows, columns, rows of a batch, and processes that compute.
     serial_batch_size : int
-        Rows of a batch of the serial runner: all of them where nobody asked for batches.
+        Rows of a batch of the serial runner: all rows if no batch size was asked for.
     inner_threads : int
         BLAS and OpenMP threads that each process was limited to, except that of `native`, which computes with
         `n_processes` of them.
@@ -49,21 +49,21 @@ class Comparison:
         Seconds for one pass over all rows, by round. `serial_again_s` is a second serial run in the same round: its
         ratio to `serial_s` is the noise floor.
     serial_default_threads_s : tuple of float
-        Seconds for a serial pass with the libraries' default number of threads, measured in the same rounds; empty
-        where the default is one thread.
+        Seconds for a serial pass with the libraries' default number of threads, measured in the same rounds; empty if
+        the default is one thread.
     paused_serial_s, paused_parallel_s : tuple of float
-        Seconds for a single pass after a pause of 50 ms, by round; empty where a pass takes too long to notice.
+        Seconds for a single pass after a pause of 50 ms, by round; empty if passes take too long for a pause to matter.
     loop_alone_s, loops_together_s : tuple of float
-        Seconds for a block of a plain loop that computes alone, and for a block where `n_processes` of them compute at
-        once, by round, see `infbench.loops.PlainLoops`. Empty where the machine has more CPUs, where there are very
-        many processes, and in results of schema versions before 5.
+        Seconds per block of a plain loop that computes alone, and per block if `n_processes` loops compute at once, by
+        round, see `infbench.loops.PlainLoops`. Empty if the machine has more CPUs than that, if there are very many
+        processes, and in results of schema versions before 5.
     start_s : float
-        Seconds from `start()` to all workers ready, once; the first start in a process is a cold one.
+        Seconds from `start()` until all workers are ready, measured once; the first start in a process is a cold one.
     first_call_s : float
-        Seconds for the first call after the start, once.
+        Seconds for the first call after the start, measured once.
     added_pss_bytes : int or None
-        Memory that the runner added to this process and its descendants (PSS) by the end of the first call. None where
-        the system does not tell, and in results of schema version 1.
+        Memory that the runner added to this process and its descendants (PSS) by the end of the first call. None if the
+        system does not tell, and in results of schema version 1.
     machine : Machine
         The conditions.
     """
@@ -109,7 +109,7 @@ class Comparison:
 
     @property
     def speedup_interval(self) -> tuple[float, float]:
-        """95 % interval of `speedup`, zero to infinity with fewer than 6 rounds."""
+        """95 % interval of `speedup`; zero to infinity with fewer than 6 rounds."""
         return self.speedup_estimate.low, self.speedup_estimate.high
 
     @property
@@ -119,29 +119,29 @@ class Comparison:
 
     @cached_property
     def noise_floor(self) -> Estimate:
-        """Serial time / serial time, measured as the speedup is: what no difference looks like here."""
+        """Serial time / serial time, measured like the speedup: what no difference looks like here."""
         return ratio_estimate(self.serial_s, self.serial_again_s)
 
     @cached_property
     def speedup_over_default_threads(self) -> Estimate | None:
-        """Speedup over the serial run with the libraries' default threads; None where that is one thread."""
+        """Speedup over the serial run with the libraries' default threads; None if that is one thread."""
         if not self.serial_default_threads_s:
             return None
         return ratio_estimate(self.serial_default_threads_s, self.parallel_s)
 
     @cached_property
     def speedup_after_pause(self) -> Estimate | None:
-        """Speedup of a single pass after a pause; None where that was not measured."""
+        """Speedup of a single pass after a pause; None if that was not measured."""
         if not self.paused_serial_s:
             return None
         return ratio_estimate(self.paused_serial_s, self.paused_parallel_s)
 
     @cached_property
     def loop_speedup(self) -> Estimate | None:
-        """Time of a plain loop alone / time per block of `n_processes` at once; None where that was not measured.
+        """Time per block of one plain loop / that of `n_processes` loops at once; None if that was not measured.
 
-        About the most that a runner can gain on these CPUs. A runner whose data are large may gain more, as several
-        CPUs have more cache than one.
+        About the most that a runner can gain on these CPUs. With large data a runner may gain more, as several CPUs
+        have more cache than one.
         """
         if not self.loop_alone_s:
             return None
@@ -149,10 +149,10 @@ class Comparison:
 
     @property
     def pays(self) -> bool | None:
-        """Whether the runner pays; None where that is inconclusive.
+        """Whether the runner pays; None if that is inconclusive.
 
-        It does where the whole interval of its speedup lies above that of the noise floor and above 1, and that of the
-        speedup over default threads too. It does not where either lies below both.
+        It pays if the whole interval of its speedup lies above that of the noise floor and above 1, and that of the
+        speedup over default threads, if measured, does too. It does not pay if either lies below both.
         """
         noise, over_default = self.noise_floor, self.speedup_over_default_threads
         judged = [self.speedup_estimate] if over_default is None else [self.speedup_estimate, over_default]
@@ -171,7 +171,7 @@ class Comparison:
         return median(self.parallel_s)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the stored form: what was measured and, for readers who do not compute, what follows from it."""
+        """Return the stored form: what was measured and, for readers' convenience, what follows from it."""
         return {
             **asdict(self),
             "derived": {
@@ -192,7 +192,7 @@ class Comparison:
         Raises
         ------
         ResultFormatError
-            Where a field is missing.
+            If a field is missing.
         """
         try:
             known = {**_ADDED, "serial_batch_size": stored.get("batch_size"), **stored}
@@ -207,14 +207,14 @@ class Comparison:
 
 
 def _told(name: str, estimate: Estimate | None) -> dict[str, Any]:
-    """Return a figure and its interval as JSON has them: null is what was not measured, or is not bounded."""
+    """Return a figure and its interval as JSON has them: null if it was not measured, or is not bounded."""
     if estimate is None:
         return {name: None, f"{name}_interval": None}
     return {name: estimate.value, f"{name}_interval": list(estimate.bounds) if estimate.is_bounded else None}
 
 
 def loops_at_once(comparisons: Sequence[Comparison]) -> tuple[int, list[Estimate]]:
-    """Return the most plain loops that computed at once, and what they gained in each comparison that timed so many.
+    """Return the largest number of plain loops at once, and what they gained in each comparison that timed as many.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def loops_at_once(comparisons: Sequence[Comparison]) -> tuple[int, list[Estimate
     -------
     n_loops : int
     gains : list of Estimate
-        None of a single loop, as that is none at once.
+        Empty for a single loop, as nothing runs at once then.
     """
     n_loops = max(one.n_processes for one in comparisons)
     gains = (one.loop_speedup for one in comparisons if one.n_processes == n_loops > 1)
@@ -233,7 +233,7 @@ def loops_at_once(comparisons: Sequence[Comparison]) -> tuple[int, list[Estimate
 
 
 def pooled(parts: Sequence[Comparison]) -> Comparison:
-    """Put the rounds of one comparison, measured in several parts, together.
+    """Put together the rounds of one comparison that was measured in several parts.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def pooled(parts: Sequence[Comparison]) -> Comparison:
     Returns
     -------
     Comparison
-        With all rounds. What is measured once, and the machine, are those of the first part.
+        With all rounds. What is measured only once, and the machine, come from the first part.
     """
     rounds: dict[str, Any] = {
         field.name: tuple(chain.from_iterable(getattr(part, field.name) for part in parts))
@@ -284,7 +284,7 @@ def comparisons_from_json(text: str) -> list[Comparison]:
     Raises
     ------
     ResultFormatError
-        Where the text is not such a file or was written by a newer version.
+        If the text is not a result file, or was written by a newer version.
     """
     try:
         stored = json.loads(text)
@@ -298,17 +298,17 @@ def comparisons_from_json(text: str) -> list[Comparison]:
 
 @dataclass(frozen=True)
 class Peer:
-    """What became of a runner with a model, when all runners were measured side by side.
+    """The outcome for one runner with one model, when all runners are measured side by side.
 
     Attributes
     ----------
     model, runner : str
     comparisons : tuple of Comparison
-        By size, those that were measured.
+        One for each size that was measured.
     problem : str
-        Why there are none, or no more; empty where all are there.
+        Why some or all are missing; empty if none is.
     refused : bool
-        Whether the runner cannot do this at all: it is not installed, or made for other models.
+        Whether the runner cannot do this at all, because it is not installed or is made for other models.
     """
 
     model: str
@@ -319,12 +319,12 @@ class Peer:
 
 
 UNCHANGED = 1.05
-"""A change by less is none."""
+"""A change by a smaller factor does not count as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """A figure of which less is better, of one commit divided by that of another.
+    """A figure for which less is better: one commit's divided by another's.
 
     Attributes
     ----------
@@ -335,7 +335,7 @@ class GateRow:
     noise_floor : Estimate
         Old / old, measured in the same way.
     cause : str
-        Why it changed, where that is nobody's merit or fault; empty otherwise.
+        Why it changed, if the runner deserves neither praise nor blame for it; empty otherwise.
     """
 
     benchmark: str
@@ -346,15 +346,16 @@ class GateRow:
 
     @property
     def verdict(self) -> str:
-        """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``, or the cause where there is one.
+        """``"worse"``, ``"better"``, ``"unchanged"`` or ``"inconclusive"``, or the cause if there is one.
 
-        Worse or better is what lies beyond 5 % and the noise floor with its whole interval, and beyond the interval of
-        the noise floor itself. Unchanged is what lies within 5 %, and excludes a change of 20 %.
+        Worse or better: the whole interval of the change lies beyond 5 % and the median of the noise floor, and the
+        change itself beyond the noise floor's interval. Unchanged: the change is within 5 %, and its interval excludes
+        20 %.
         """
         if self.cause:
             return self.cause
         low, high, noise = self.change.low, self.change.high, self.noise_floor
-        # Which of two equal sides was divided by which is chance.
+        # It is chance which of the two equal sides was divided by the other: noise counts in both directions.
         least = max(UNCHANGED, noise.value, 1 / noise.value)
         most = max(noise.high, 1 / noise.low if noise.low else math.inf)
         if low > least and self.change.value > most:
@@ -367,7 +368,7 @@ class GateRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One model under one release set, as asv's stored results have it.
+    """One model under one release set, from asv's stored results.
 
     Attributes
     ----------
@@ -382,7 +383,7 @@ class HistoryRow:
     commit : str
         Hash of the infbench commit that was measured.
     serial_s, parallel_s : float or None
-        Seconds of one pass, medians; None where the results lack them.
+        Median seconds of one pass; None if the results lack them.
     speedup : Estimate
         Median of the paired ratios, with asv's 99 % interval.
     noise_floor : Estimate or None

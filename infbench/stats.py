@@ -20,7 +20,7 @@ class Estimate:
     value : float
         The median.
     low, high : float
-        Bounds of the interval; ``low <= value <= high``. Zero and infinity where nothing is known about them.
+        Bounds of the interval; ``low <= value <= high``. Zero and infinity if nothing is known about them.
     """
 
     value: float
@@ -34,7 +34,7 @@ class Estimate:
 
     @property
     def bounds(self) -> tuple[float, float] | tuple[None, None]:
-        """`low` and `high`, or None for each where nothing is known about them, for files that know no infinity."""
+        """`low` and `high`, or None for each if nothing is known about them: for files that cannot hold infinity."""
         return (self.low, self.high) if self.is_bounded else (None, None)
 
     def inverse(self) -> Estimate:
@@ -45,7 +45,7 @@ class Estimate:
 def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
     """Divide pair by pair: what was measured side by side is compared side by side.
 
-    A machine whose speed drifts slows both halves of a pair, so the drift cancels in each ratio; in a ratio of two
+    A machine whose speed drifts slows both halves of a pair, so the drift cancels out in each ratio; in a ratio of two
     medians it does not.
 
     Parameters
@@ -60,7 +60,7 @@ def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) ->
     Raises
     ------
     ValueError
-        Where the lengths differ or are zero.
+        If the lengths differ or are zero.
     """
     if len(numerators) != len(denominators) or not numerators:
         raise ValueError(f"need as many numerators as denominators, got {len(numerators)} and {len(denominators)}")
@@ -68,15 +68,15 @@ def paired_ratios(numerators: Sequence[float], denominators: Sequence[float]) ->
 
 
 def estimate_median(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
-    """Estimate the median of what `values` are a sample of, with its interval.
+    """Estimate the median of the distribution that `values` are a sample of, with its interval.
 
     Parameters
     ----------
     values : sequence of float
-        At least one. With fewer than 6, or 8 for a confidence of 0.99, not even the smallest and the largest are known
-        to have the median between them so often, and the interval is zero to infinity.
+        At least one. With fewer than 6, or 8 for a confidence of 0.99, even the smallest and the largest value do not
+        enclose the true median often enough, and the interval is zero to infinity.
     confidence : float, default=0.95
-        How often the interval of such a sample holds the true median, between 0 and 1.
+        How often the interval of such a sample encloses the true median, between 0 and 1.
 
     Returns
     -------
@@ -85,14 +85,14 @@ def estimate_median(values: Sequence[float], *, confidence: float = 0.95) -> Est
     Raises
     ------
     ValueError
-        Where there is no value, or `confidence` is not between 0 and 1.
+        If there is no value, or `confidence` is not between 0 and 1.
 
     Notes
     -----
     The median lies between the k-th smallest and the k-th largest of n values with a probability that depends on k and
-    n alone, whatever the values' distribution, as long as they do not depend on one another; between two k it is
-    interpolated. A percentile bootstrap takes its bounds from the same values, but holds the median less often than it
-    says: the 95 % interval of 7 values in 87 of 100 cases, the 99 % interval of 9 in 96.
+    n alone, whatever the distribution of the values, as long as they are independent; between two values of k the
+    bounds are interpolated. A percentile bootstrap takes its bounds from the same values, but encloses the median less
+    often than it claims: the 95 % interval of 7 values in 87 of 100 cases, the 99 % interval of 9 values in 96.
 
     References
     ----------
@@ -117,7 +117,7 @@ def estimate_median(values: Sequence[float], *, confidence: float = 0.95) -> Est
         return Estimate(value, 0.0, math.inf)
     while True:
         n_outside += 2 * math.comb(n, k)
-        held_next = max(1 - n_outside / n_cases, 0.0)  # the middle one has no other side
+        held_next = max(1 - n_outside / n_cases, 0.0)  # past the middle nothing lies between
         if held_next < confidence:
             break
         held, k = held_next, k + 1
@@ -186,7 +186,7 @@ def _log_of(larger: float, smaller: float) -> float:
 
 
 def break_even(wins: Mapping[int, bool]) -> int | None:
-    """Return the fewest rows from which every measured number of rows won, None where the most rows did not.
+    """Return the fewest rows from which on every measured number of rows won; None if the largest did not.
 
     Parameters
     ----------
@@ -215,8 +215,8 @@ class ScalingLaw:
     contention : Estimate
         Share of the work that waits for its turn, 0 to 1. Without coherency it is Amdahl's serial share.
     coherency : Estimate
-        Price of keeping each pair of processes in agreement, 0 or more. Above 0 there is a number of processes from
-        which the speedup falls.
+        Price of keeping each pair of processes in agreement, 0 or more. If it is above 0, the speedup falls from some
+        number of processes on.
     curve : tuple of (int, Estimate)
         Number of processes and speedup, from 1 to the most that were measured.
     """
@@ -227,7 +227,7 @@ class ScalingLaw:
 
 
 MIN_COUNTS = 4
-"""Numbers of processes that a scaling law needs: all laws go through (1, 1), and two parameters fit any two more."""
+"""How many numbers of processes a scaling law needs: all laws go through (1, 1), and two parameters fit two more."""
 
 
 def fit_scaling(
@@ -240,7 +240,7 @@ def fit_scaling(
     costs : mapping of int to sequence of float
         Number of processes to the paired cost ratios, parallel time / serial time, that were measured with it.
     coherency : bool
-        True for the Universal Scalability Law, False for Amdahl's, which is the same without the coherency term.
+        True for the Universal Scalability Law, False for Amdahl's law, which is the same without the coherency term.
     confidence : float, default=0.95
         Share of the resampled fits that lies inside the intervals, between 0 and 1.
     random_state : int, default=0
@@ -253,12 +253,12 @@ def fit_scaling(
     Raises
     ------
     ValueError
-        With fewer than `MIN_COUNTS` numbers of processes, or one without a cost.
+        If there are fewer than `MIN_COUNTS` numbers of processes, or one has no cost.
 
     Notes
     -----
     Both laws are linear in their parameters once they are written as a cost: ``n cost - 1 = contention (n - 1) +
-    coherency n (n - 1)``. Least squares on relative errors, because a ratio's noise grows with it.
+    coherency n (n - 1)``. The fit minimises squared relative errors, because a ratio's noise grows with the ratio.
 
     References
     ----------
@@ -309,5 +309,5 @@ def _percentiles(value: float, resampled: Sequence[float], confidence: float) ->
     tail = (1 - confidence) / 2
     low = ordered[math.floor(tail * (len(ordered) - 1))]
     high = ordered[math.ceil((1 - tail) * (len(ordered) - 1))]
-    # With an even number of values a resampled median can miss the plain one on one side: never let it out.
+    # With an even number of values all resampled medians can lie on one side of the plain one: always include it.
     return Estimate(value, min(low, value), max(high, value))

@@ -30,18 +30,18 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_interval(estimate: Estimate) -> str:
-    """Return the bounds of an interval: ``"1.83 to 1.90"``; too few values bound nothing, which is ``"unknown"``."""
+    """Return the bounds of an interval, as in ``"1.83 to 1.90"``; ``"unknown"`` if there were too few values for it."""
     if not estimate.is_bounded:
         return "unknown"
     return f"{format_ratio(estimate.low)} to {format_ratio(estimate.high)}"
 
 
 SMALL_RATIO = 0.0995
-"""Of ratios below this, two decimals would leave less than two digits."""
+"""For ratios below this, two decimals would show fewer than two significant digits."""
 
 
 def format_ratio(value: float) -> str:
-    """Return a ratio with two decimals, or two digits where it is small.
+    """Return a ratio with two decimals, or with two significant digits if it is small.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def format_ratio(value: float) -> str:
 
 
 def format_bytes(n_bytes: float | None) -> str:
-    """Return a size in megabytes, of a million bytes; a dash for None.
+    """Return a size in megabytes (a million bytes); a dash for None.
 
     Examples
     --------
@@ -63,12 +63,12 @@ def format_bytes(n_bytes: float | None) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table for a terminal: the first column to the left, the others to the right."""
+    """Return a table for a terminal: the first column aligned to the left, the others to the right."""
     from rich.box import Box
     from rich.console import Console
     from rich.table import Table
 
-    # One rule below the header, of a character that every encoding has: the report must not fail for a terminal's sake.
+    # One rule below the header, of a character that every encoding has: no terminal must make the report fail.
     rule = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
     table = Table(box=rule, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for index, column in enumerate(columns):
@@ -84,7 +84,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def text_list(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return names with what belongs to them, a line for each, for a terminal."""
+    """Return names with their values for a terminal, one line each."""
     return "\n".join(f"{name + ':':<14}{value}" for name, value in pairs)
 
 
@@ -94,6 +94,6 @@ def markdown_list(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, aligned as `text_table` does."""
+    """Return a table in Markdown, aligned like that of `text_table`."""
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

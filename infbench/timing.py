@@ -1,4 +1,4 @@
-"""How callables are timed: in turn, warm, or each after a pause."""
+"""How callables are timed: warm and in turn, or each after a pause."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _SAMPLE_S = 0.01
-"""Shortest duration that is worth dividing: a pass that takes less is repeated within its turn."""
+"""Shortest duration that gives a useful ratio: a pass that takes less is repeated within its turn."""
 
 NOTICES_S = 0.1
-"""A call that takes less notices what was before it: its workers slept, and so may have their CPUs; its memory has left
-the caches. With 50 ms between calls, two processes take 3.6 to 5.7 times as long for one of 0.3 or 0.4 ms, 1.3 times
-for one of 4, 1.1 to 1.5 times for 9 to 15, and 1.1 times at most for 31 and 36 (docs/peers_quiet.json, `process`)."""
+"""A call that takes less is affected by a pause before it: its workers have slept, and so may have their CPUs; its data
+have left the caches. With 50 ms between calls, two processes take 3.6 to 5.7 times as long for calls of 0.3 or 0.4 ms,
+1.3 times for one of 4 ms, 1.1 to 1.5 times for 9 to 15 ms, and at most 1.1 times for 31 and 36 ms
+(docs/peers_quiet.json, `process`)."""
 
 _PAUSE_S = 0.05
-"""Long enough for workers to sleep and for CPUs to lose their speed."""
+"""Long enough for workers to sleep and for CPUs to slow down."""
 
 _LOOK_S, _MOST_S = 0.012, 1.0
-"""How long to look whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
-long to wait for them."""
+"""How long to check whether threads are still running (a kernel may count their time in ticks of up to 10 ms), and how
+long to wait for them at most."""
 
 _MUCH = 0.1
 """Threads that take more than this share of a CPU are not at rest."""
@@ -38,9 +39,10 @@ def time_in_turn(
 ) -> list[tuple[float, ...]]:
     """Time callables in turn, round after round, warm.
 
-    A turn of short calls begins with as many that are not timed, unless the turn before was its own: what is repeated
-    in it is warm then, whatever the turns of the others have done. After a turn in which other threads of this process
-    computed, as those of a numeric library do, the turn of another callable waits until they rest.
+    A turn of short calls begins with as many calls that are not timed, unless the turn before was of the same callable:
+    so the timed calls are warm, whatever the other callables have done in their turns. After a turn in which other
+    threads of this process computed, such as those of a numeric library, the turn of another callable waits until they
+    rest.
 
     Parameters
     ----------
@@ -51,14 +53,14 @@ def time_in_turn(
     progress : callable or None, default=None
         See `infbench.compare`.
     least_s : float, default=0.0
-        Seconds that all rounds take at least, about: there are more than `repeat` of them where calls are short.
+        About how many seconds all rounds take at least: if calls are short, there are more than `repeat` rounds.
     after_each : callable or None, default=None
         Called without arguments after each round, when all threads are at rest.
 
     Returns
     -------
     list of tuple of float
-        For each callable its seconds per call, by round.
+        For each callable, its seconds per call, by round.
     """
     durations_s: list[list[float]] = [[] for _ in passes]
     estimates_s = [_estimated_s(call) for call in passes]
@@ -103,16 +105,16 @@ def time_after_pauses(
     pause_s : float, default=0.05
         Seconds of a pause.
     at_rest : bool, default=True
-        Whether a pause begins only when the other threads of this process are at rest, as in `time_in_turn`. Those of a
-        program that serves others never are.
+        Whether a pause begins only when the other threads of this process are at rest, as in `time_in_turn`. In a
+        program that serves others they may never be.
 
     Returns
     -------
     list of tuple of float
-        For each callable its seconds, by round.
+        For each callable, its seconds, by round.
     """
     durations_s: list[list[float]] = [[] for _ in passes]
-    others_computed = True  # for all that is known
+    others_computed = True  # as far as is known
     for _ in range(repeat):
         for call, values in zip(passes, durations_s, strict=True):
             if at_rest and others_computed:
@@ -124,7 +126,7 @@ def time_after_pauses(
 
 
 def _time(call: Callable[[], Any], n_calls: int) -> tuple[float, bool]:
-    """Return seconds per call, and whether other threads of this process have computed meanwhile."""
+    """Return the seconds per call, and whether other threads of this process have computed meanwhile."""
     others_s = _cpu_seconds_of_others()
     seconds = _seconds_per_call(call, n_calls)
     return seconds, _cpu_seconds_of_others() - others_s > _MUCH * n_calls * seconds
@@ -138,7 +140,7 @@ def _seconds_per_call(call: Callable[[], Any], n_calls: int) -> float:
 
 
 def _estimated_s(call: Callable[[], Any]) -> float:
-    """Return what a call takes, going by one. A short one may have found workers asleep: then the next one tells."""
+    """Return what a call takes, by timing one. A short one may have found workers asleep, so another is timed then."""
     seconds = _seconds_per_call(call, 1)
     return seconds if seconds >= _SAMPLE_S else min(seconds, _seconds_per_call(call, 1))
 
@@ -147,8 +149,8 @@ def _wait_for_threads() -> None:
     """Wait until the other threads of this process are at rest, for a second at most.
 
     Threads of a numeric library look for more work before they sleep, those of OpenBLAS for 2**28 cycles, which is
-    0.13 s at 2.1 GHz (https://github.com/OpenMathLib/OpenBLAS/issues/1614). Whoever computes on two processes meanwhile
-    has little more than one CPU.
+    0.13 s at 2.1 GHz (https://github.com/OpenMathLib/OpenBLAS/issues/1614). A runner that computes on two processes
+    meanwhile has little more than one CPU.
     """
     end_s = time.perf_counter() + _MOST_S
     busy = True
@@ -159,7 +161,7 @@ def _wait_for_threads() -> None:
 
 
 def _cpu_seconds_of_others() -> float:
-    """Return what all threads of this process but the present one have taken of CPUs."""
+    """Return the CPU seconds that all threads of this process but the present one have taken."""
     return time.process_time() - time.thread_time()
 
 
@@ -168,5 +170,5 @@ def _calls_in_a_turn(estimate_s: float) -> int:
 
 
 def _turn_s(estimate_s: float) -> float:
-    """Return what a turn takes, with the calls in it that are not timed."""
+    """Return the seconds that a turn takes, including the calls that are not timed."""
     return max(estimate_s, _SAMPLE_S) * (2 if estimate_s < NOTICES_S else 1)

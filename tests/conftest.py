@@ -21,19 +21,19 @@ from infbench.runners import sharing
 hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("infbench")
 
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start with them.
+# A shell that starts the tests in the background makes them, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_S = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what `make test PYTEST_ARGS=--full` takes."""
+    """Add the option of `make test PYTEST_ARGS=--full`."""
     parser.addoption("--full", action="store_true", help="repeat every fault as often as issues ask, for half an hour")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Lift the limits of time with ``--full``: such tests take as long as they take."""
+    """Lift the time limits with ``--full``: such tests take as long as they take."""
     if config.getoption("full"):
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _as_long_as_it_takes(request: pytest.FixtureRequest) -> None:
     if request.config.getoption("full"):
-        faulthandler.cancel_dump_traceback_later()  # of `faulthandler_timeout`, which pytest began for this test
+        faulthandler.cancel_dump_traceback_later()  # that of `faulthandler_timeout`, which pytest began for this test
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """Keep everything that the tests make apart from what others make on the same machine."""
     tmp_path_factory.getbasetemp()  # before TMPDIR changes: tmp_path stays where pytest keeps it for later
     with watching() as watch:
-        # What lives as long as the program is there before the first test. A pool's workers find the libraries loaded.
+        # Processes that outlive single tests start before the first one. A pool's workers find the libraries loaded.
         multiprocessing.set_forkserver_preload(["infbench.runners.worker", "sklearn.ensemble", "sklearn.linear_model"])
         forkserver.ensure_running()
         with infbench.ProcessRunner(infbench.make_model("dummy"), n_processes=2):
@@ -68,7 +68,7 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterator[Callable[..., None]]:
     """Fail a test that leaves something behind; a test may also call this to check what it has left so far.
 
-    The marker ``leaves_behind("processes", "files", reason="...")`` excuses a test from some kinds or, where it names
+    The marker ``leaves_behind("processes", "files", reason="...")`` excuses a test from some kinds or, if it names
     none, from all of them.
     """
     excused = request.node.get_closest_marker("leaves_behind")
@@ -89,7 +89,7 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
     try:
         check()
     except BaseException:
-        # One that is left would slow down all later tests, and might keep this run from ending.
+        # A process that is left would slow down all later tests, and might keep this run from ending.
         for left in set(watch.look()["processes"]) - set(before["processes"]):
             if "processes" not in ignored and isinstance(left, psutil.Process):
                 left.kill()
@@ -98,7 +98,7 @@ def nothing_left_behind(request: pytest.FixtureRequest, watch: Watch) -> Iterato
 
 @pytest.fixture
 def alarm():
-    """Give what has a function called, in the middle of whatever is done then, after some seconds."""
+    """Give a function that has another called after some seconds, in the middle of whatever is being done."""
     before = signal.getsignal(signal.SIGALRM)
 
     def after(seconds, act):
@@ -112,6 +112,6 @@ def alarm():
 
 @pytest.fixture(autouse=True)
 def _workers_are_not_spared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `ProcessRunner` hand out what is too little to be worth it: most models of the tests cost next to nothing."""
+    """Let `ProcessRunner` share even calls that are not worth it: most models of the tests cost next to nothing."""
     monkeypatch.setattr(sharing, "HAND_OUT_S", 0.0)
     monkeypatch.setattr(sharing, "WAKE_S", 0.0)

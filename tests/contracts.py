@@ -39,13 +39,13 @@ def check_raises(runner, method, X, batch_size, kind):
 
 
 def check_survives_errors(runner, X):
-    """A batch that raises, whatever it raises, raises here, and the next call is right. For `estimators.Misbehaves`."""
+    """Whatever a batch raises is raised here, and the next call is right. For `estimators.Misbehaves`."""
     for mark, kind, message in [
         (-1, {"ZeroDivisionError"}, "a marked row"),
         (-3, {"Named", "WorkerError"}, "this and that"),
         (-4, {"Local", "WorkerError"}, "has no name elsewhere"),
     ]:
-        runner.takes_over = False  # or the caller might be who raises it
+        runner.takes_over = False  # otherwise the caller might raise it
         with pytest.raises(Exception, match=message) as raised:
             runner.predict(_marked(X, mark), batch_size=10)
         assert raised.type.__name__ in kind
@@ -53,7 +53,7 @@ def check_survives_errors(runner, X):
 
 
 def check_survives_death(runner, X):
-    """A batch that kills its worker is told, and the next call is right. For `estimators.Misbehaves`."""
+    """A batch that kills its worker is reported, and the next call is right. For `estimators.Misbehaves`."""
     runner.takes_over = False
     with pytest.raises(RunnerError):
         runner.predict(_marked(X, -5), batch_size=10)
@@ -61,11 +61,11 @@ def check_survives_death(runner, X):
 
 
 def check_threads(runner, X, method="predict", n_wanted=1):
-    """Every batch is computed with so many threads, and the caller's own limits stay. For `estimators.TellsThreads`."""
+    """Every batch is computed with `n_wanted` threads, and the caller's limits stay. For `estimators.TellsThreads`."""
     before = _threads_by_library()
     _, n_threads, n_jobs = runner.run(method, X, batch_size=-(-len(X) // 2)).T
     assert set(n_threads) == {n_wanted}
-    if n_wanted == 1:  # or nobody says how many jobs there may be
+    if n_wanted == 1:  # otherwise nobody limits the number of jobs
         assert set(n_jobs) == {1}
     assert _threads_by_library() == before
 

@@ -54,7 +54,7 @@ class RaisesNamed(Rows):
 
 
 class NamedOfSystem(OSError):
-    """The same, of a kind that keeps nothing of what its constructor was not given."""
+    """Like `Named`, but of a kind that keeps nothing that its constructor was not given."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -145,7 +145,7 @@ class RaisesOrIsSlow(Slow):
 
 
 class SlowAtFirst(Rows):
-    """The first time that it may use several threads, as an estimator that starts them."""
+    """Is slow the first time that it may use several threads, like an estimator that starts them."""
 
     def __init__(self):
         self.n_calls = 0
@@ -160,7 +160,7 @@ class SlowAtFirst(Rows):
 
 
 class TellsBatches(Rows):
-    """Counts the batches that the process which has it computes, by their rows."""
+    """Counts the batches that this copy of it computes, by their number of rows."""
 
     def __init__(self):
         self.batches = Counter()
@@ -240,7 +240,7 @@ class Identity:
 
 
 class SlowElsewhere(Rows):
-    """Takes its time for a batch, and more of it in every process but the one that it was made in."""
+    """Takes `seconds` for a batch, but `seconds_elsewhere` outside the process that it was made in."""
 
     def __init__(self, seconds, seconds_elsewhere):
         self.home = os.getpid()
@@ -257,7 +257,7 @@ class RaisesHereSlowElsewhere(SlowElsewhere):
 
 
 class FailsElsewhereWhenTold(Rows):
-    """In other processes it raises, but only when the process that it was made in has computed so many batches."""
+    """Raises in other processes, but only after the process that it was made in has computed `n_batches`."""
 
     def __init__(self, path, n_batches):
         self.home = os.getpid()
@@ -291,9 +291,9 @@ class SlowAsWritten(SlowElsewhere):
 
 
 class DozesOffElsewhere(SlowElsewhere):
-    """Takes its time for a batch, and more of it where 10 ms have gone by since the last one.
+    """Takes longer for a batch if 10 ms have gone by since the last one.
 
-    Only in the first thread of its own process it is always awake.
+    Only in the main thread of its own process is it always awake.
     """
 
     last_s = threading.local()
@@ -307,7 +307,7 @@ class DozesOffElsewhere(SlowElsewhere):
 
 
 class ChangesRows(Rows):
-    """Doubles its rows where they lie. The first batch elsewhere ends the process that has just done so."""
+    """Doubles its rows in place. The first batch in another process then kills that process."""
 
     def __init__(self, path):
         self.home = os.getpid()
@@ -322,7 +322,7 @@ class ChangesRows(Rows):
 
 
 class ClipsWhatIsNegative(Rows):
-    """Changes its rows where they lie, unless there is nothing to change."""
+    """Changes its rows in place, unless there is nothing to change."""
 
     def predict(self, X):
         if (X < 0).any():
@@ -338,7 +338,7 @@ class TellsSurroundings(Rows):
 
 
 class Overflows(Rows):
-    """Computes what is too large, which numpy ignores, tells or refuses, as it was asked to."""
+    """Overflows, which numpy ignores, warns of or raises, as its settings say."""
 
     def predict(self, X):
         return np.exp(X[:, 0] + 1_000.0)
@@ -352,7 +352,7 @@ class Column(Slow):
 
 
 class MisbehavesLate(Misbehaves):
-    """Takes its time where it was made, and none elsewhere."""
+    """Is slow in the process that it was made in, and only there."""
 
     def predict(self, X):
         if os.getpid() == self.home:
@@ -361,7 +361,7 @@ class MisbehavesLate(Misbehaves):
 
 
 class NotOfScikitLearn(Rows):
-    """Has methods of that name, and nothing of what scikit-learn expects of them."""
+    """Has scikit-learn's methods by name, but they do not do what scikit-learn expects."""
 
     def fit(self, X, y=None):
         return self
@@ -393,7 +393,7 @@ class AlarmsWhenPickled(Rows):
 
 
 class AlarmsWhenLoaded(Rows):
-    """In the process that has it loaded elsewhere, which waits for longer than anybody would."""
+    """Sends SIGALRM to the process that it was made in as it is loaded, and takes longer than anybody waits."""
 
     def __init__(self):
         self.home = os.getpid()
@@ -420,7 +420,7 @@ class DyingTree:
 
 
 class TellsWhatIsLoaded(Rows):
-    """Whether scikit-learn was there when this was loaded. Has a parameter, as estimators of scikit-learn do."""
+    """Tells whether scikit-learn was there when this was loaded. Has a parameter, as estimators of scikit-learn do."""
 
     def __init__(self, part):
         self.part = part
@@ -440,7 +440,7 @@ class TellsWhatIsLoaded(Rows):
 
 
 class TellsSklearn(Rows):
-    """Whether scikit-learn is loaded where this computes."""
+    """Tells whether scikit-learn is loaded where this computes."""
 
     def predict(self, X):
         return np.full(len(X), "sklearn" in sys.modules)
@@ -458,7 +458,7 @@ class AttachesMemory(Rows):
 
 
 class LeavesHoles(Rows):
-    """Allocates 50 MB as it is loaded, and frees as much as it is told of what lies between."""
+    """Allocates 50 MB as it is loaded, and frees `n_freed` blocks of memory in between."""
 
     def __init__(self, n_freed):
         self.n_freed = n_freed

@@ -39,8 +39,8 @@ class Watch:
     Parameters
     ----------
     mark : str
-        ``NAME=value``, in the environment of every program that the tests start. It finds processes whose parents are
-        gone, too.
+        ``NAME=value``, in the environment of every program that the tests start. It also finds processes whose parents
+        are gone.
     directory : Path
         The temporary directory of the tests, used by nobody else.
     """
@@ -61,8 +61,8 @@ class Watch:
     def new_since(self, before: dict[str, Things], grace_s: float, ignored: Collection[str] = ()) -> dict[str, Things]:
         """Return what is there now and was not before.
 
-        Things that are about to go, as an ending process, get `grace_s` seconds to do so. What only garbage holds is
-        collected.
+        Things that are about to go, such as an ending process, get `grace_s` seconds to do so. What only garbage holds
+        is collected.
         """
         deadline = time.monotonic() + grace_s
         collected = False
@@ -70,7 +70,7 @@ class Watch:
             now = self.look()
             new = {kind: _added(before[kind], now[kind]) for kind in KINDS if kind not in ignored}
             if len(now["descriptors"]) <= len(before["descriptors"]):
-                new.pop("descriptors", None)  # one was exchanged for another, as a restarted helper's
+                new.pop("descriptors", None)  # one was exchanged for another, such as a restarted helper's
             new = {kind: things for kind, things in new.items() if things}
             if not new or (collected and time.monotonic() >= deadline):
                 return new
@@ -93,7 +93,7 @@ class Watch:
 
     def _marked(self) -> Iterator[psutil.Process]:
         for pid in psutil.pids():
-            # Anybody may have gone meanwhile, and not everybody lets us look.
+            # A process may have ended meanwhile, and not every process lets us look.
             with suppress(OSError, psutil.NoSuchProcess):
                 if pid != os.getpid() and self._mark in Path(f"/proc/{pid}/environ").read_bytes():
                     yield psutil.Process(pid)
@@ -155,5 +155,5 @@ def watching() -> Iterator[Watch]:
 
 
 def n_shared_memories(pid: int) -> int:
-    """Count the memory that a process shares with others by a mapping."""
+    """Count the pieces of mapped memory that a process shares with others."""
     return Path(f"/proc/{pid}/maps").read_text().count("memfd:infbench")

@@ -1,4 +1,4 @@
-"""Programs of their own, for what would do harm to the tests' own process, or depends on how a program begins."""
+"""Separate programs, for what would harm the tests' own process or depends on how a program begins."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Plain:
 
 MODELS["plain"] = lambda random_state: Plain()
 """
-"""What gives infbench one more model. It needs no library but numpy, so that processes which have it start sooner."""
+"""Adds a model to infbench. It needs no library but numpy, so that processes with it start sooner."""
 
 
 def git(*arguments, cwd):
-    """Run git, as nobody, and return what it prints."""
+    """Run git under the name of nobody, and return what it prints."""
     identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
     done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -37,7 +37,7 @@ def git(*arguments, cwd):
 def start_program(folder, program, *arguments, before=()):
     """Start a program that can import infbench and the tests, as a terminal does: in a process group of its own.
 
-    `before` is the begin of a command that ends in the one to run.
+    `before` is the start of a command that ends with the one to run.
     """
     path = folder / "program.py"
     path.write_text(textwrap.dedent(program))
@@ -53,7 +53,7 @@ def start_program(folder, program, *arguments, before=()):
 
 
 def run_program(folder, program, *arguments, before=()):
-    """Run one, which must end well and write nothing to standard error; return what it writes."""
+    """Run a program, which must end well and write nothing to standard error; return what it writes."""
     with start_program(folder, program, *arguments, before=before) as caller:
         out, errors = caller.communicate()
     assert (caller.returncode, errors) == (0, "")
@@ -61,7 +61,7 @@ def run_program(folder, program, *arguments, before=()):
 
 
 def wait_until_gone(pids, within_s):
-    """Wait for the end of processes, which may stay zombies where nobody asks how they ended."""
+    """Wait for the end of processes, which may stay zombies if nobody asks how they ended."""
     deadline_s = time.monotonic() + within_s
     while any(map(_is_there, pids)):
         assert time.monotonic() < deadline_s, f"still there: {pids}"

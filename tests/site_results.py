@@ -30,7 +30,7 @@ def versions_of(release: str) -> dict[str, str]:
 
 
 def spread(value: float, share: float = 0.03) -> list[float]:
-    """Return nine timings around a median, evenly, the farthest of them `share` away."""
+    """Return nine timings, evenly spread around a median, the farthest `share` away."""
     return [value * (1 + share * step / 4) for step in (0, 3, -2, 4, -1, 2, -4, 1, -3)]
 
 
@@ -59,7 +59,7 @@ def write_result(
     of_machine |= facts or {}
     write_json(str(directory / machine / "machine.json"), of_machine, Machine.api_version)
     environment = "-".join([f"set{n_cpus}", *(library + version for library, version in sorted(versions.items()))])
-    # asv takes from a name what a file's name cannot hold.
+    # asv replaces what a file's name cannot hold.
     environment = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in environment)
     results = Results(
         of_machine | {"python": "3.11"} | dict(versions), dict(versions), commit, date, "3.11", environment, {}
@@ -92,7 +92,7 @@ def paired(
 ) -> Figures:
     """Return the figures of one model and the runner ``process``: times, cost ratio and noise floor.
 
-    A `parallel_s` of None is a time that failed; `cost` is then what the pairs say.
+    A `parallel_s` of None is a time that failed; then only `cost` says what the pairs measured.
     """
     ratio = parallel_s / serial_s if cost is None and parallel_s is not None else cost
     at = (ROWS, BATCH, PROCESSES)
@@ -101,7 +101,7 @@ def paired(
         times[model, "process", *at] = spread(parallel_s, share)
     costs = {(model, "serial", *at): spread(1.0, share)}
     if ratio is not None:
-        # Repetitions never agree: here by half a percent.
+        # Repetitions never agree exactly: here they differ by half a percent.
         costs[model, "process", *at] = spread(ratio * 1.005, share)
     return {THROUGHPUT: times, COST_RATIO: costs}
 

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import sklearn
 from contracts import check_answer, check_outcome
-from estimators import ChangesRows, Column, Overflows, Rows, Slow
+from estimators import ChangesRows, Column, Overflows, Rows, Slow, SlowElsewhere
 from numpy.lib.stride_tricks import as_strided
 from programs import run_program, start_program
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -120,6 +120,14 @@ class TestSignals:
                 alarm(0.05, act)
                 runner.predict(ROWS, batch_size=5)
             assert raised.type is expected
+
+    @pytest.mark.parametrize("n_processes", [1, 2])
+    def test_a_handler_may_close_the_runner_while_the_caller_computes_alone(self, alarm, n_processes):
+        with infbench.ProcessRunner(SlowElsewhere(0.01, 0.5), n_processes) as runner:
+            runner.predict(ROWS, batch_size=250)  # the caller takes the second batch over, and the worker stays at it
+            alarm(0.05, runner.close)
+            with pytest.raises(RunnerError, match="closed during the call"):
+                runner.predict(ROWS, batch_size=25)
 
     @pytest.mark.parametrize("name", ["pool", "pool_per_task", "futures", "threads", "threading"])
     def test_a_handler_may_close_the_runner_while_batches_are_handed_over(self, alarm, name):
@@ -240,7 +248,7 @@ class TestThreads:
             assert threads_of_blas() == {1}
             one.__exit__(None, None, None)
             assert threads_of_blas() == {1}
-            late = InnerThreads(1)  # it sees the other's limit, which is not what there is without it
+            late = InnerThreads(1)  # it sees the other's limit, not the number of threads without one
             other.__exit__(None, None, None)
             assert threads_of_blas() == {2}
             with late.limited():
@@ -285,7 +293,7 @@ class TestThreads:
         assert seen == [{1}, {2}, {1}, {2}]
 
     def test_hold_wherever_they_are_entered(self):
-        """What was true of the thread that prepared them need not be of the one that computes, nor later."""
+        """What held in the thread that prepared them need not hold in the one that computes, nor later."""
         if len(os.sched_getaffinity(0)) < 2:
             pytest.skip("the libraries take one thread by themselves")
         HistGradientBoostingRegressor(max_iter=2).fit(WIDE[:, :3], WIDE[:, 0])  # loads OpenMP
@@ -307,7 +315,7 @@ class TestThreads:
 
 
 def run_lines(folder, lines):
-    """Run them in a program of its own, which must end well and say nothing."""
+    """Run lines in a separate program, which must end well and say nothing."""
     head = """
         import os, signal, sys, warnings
         warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork")  # from Python 3.12 on
@@ -605,7 +613,7 @@ class TestSystem:
         runner = infbench.ProcessRunner(Rows(), n_processes=9, start_method="spawn")
         resource.setrlimit(resource.RLIMIT_NOFILE, (psutil.Process().num_fds() + 6, before[1]))
         try:
-            with pytest.raises(WorkerStartError, match="the system starts no worker: OSError"):
+            with pytest.raises(WorkerStartError, match="the system cannot start a worker: OSError"):
                 runner.start()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -63,7 +63,7 @@ def track_known():
 """
 
 # Sleeping is a slowdown that no loaded machine can hide: it takes at least as long as asked for. The serial answer
-# sleeps too: beside one of some microseconds, a single pause of the machine would be a larger slowdown than that.
+# sleeps too: beside an answer of some microseconds, a single pause of the machine would be a larger slowdown.
 PROJECT = """
 import time
 
@@ -153,7 +153,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, str,
 
 
 def test_samples_of_a_tracked_figure_become_median_interval_and_quartiles(measured):
-    # asv does not document that; the suites rest on it.
+    # asv does not document this, but the suites rely on it.
     repository, fast, _ = measured
     known = repository.stored(fast, "suite.track_known")
     assert known["result"] == [5.0]

@@ -71,7 +71,7 @@ def configuration() -> Config:
 
 
 def test_configuration_holds_the_release_sets_pinned(configuration):
-    assert configuration.pythons == []  # or asv adds an environment without pins
+    assert configuration.pythons == []  # otherwise asv adds an environment without pins
     held = [tuple(entry["req"][library] for library in LIBRARIES) for entry in configuration.include]
     assert held[: len(RELEASE_SETS)] == RELEASE_SETS  # others may follow
     assert len(set(held)) == len(held)
@@ -120,7 +120,7 @@ def test_the_suites_are_exactly_the_permanent_ones(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     assert {benchmark["name"]: benchmark["param_names"] for benchmark in found} == PERMANENT
-    assert len(found) == len(PERMANENT)  # a base class that asv discovers would come once for each importing module
+    assert len(found) == len(PERMANENT)  # asv would find a base class once in each importing module
     for benchmark in found:
         assert benchmark["valid"], done.stdout
         assert benchmark["pretty_name"], benchmark["name"]
@@ -171,7 +171,7 @@ def wheels(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
-    # Where the Python is that runs the tests: it need not be on the path.
+    # Where the Python that runs the tests is: it need not be on the path.
     monkeypatch.setenv("PATH", f"{Path(sys.base_prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "somewhere_else"))  # asv itself runs in an environment
     monkeypatch.chdir(tmp_path)
@@ -223,7 +223,7 @@ def test_environment_holds_the_pins_and_what_asv_and_the_suites_need(wheels):
 
 
 def test_environment_holds_bytecode_even_where_nothing_may_write_any(wheels, monkeypatch):
-    # Without it every process compiles scikit-learn again, and start-up is the time of that.
+    # Without it every process compiles scikit-learn again, and start-up would measure that.
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     environment = _environment({"scikit-learn": "1.0", "numpy": "1.0"})
     environment.create()

@@ -36,7 +36,7 @@ def test_what_only_this_process_does_well_stays_here():
 
 
 def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before(monkeypatch):
-    monkeypatch.setattr("infbench.runners.auto._PAUSED_AFTER_S", 0.04)  # a machine that is busy makes pauses of its own
+    monkeypatch.setattr("infbench.runners.auto._PAUSED_AFTER_S", 0.04)  # a busy machine makes pauses of its own
     with auto(DozesOffElsewhere(0.002, 0.03)) as runner:
         check_answer(runner, "predict", ROWS, 500)
         stayed_here = []
@@ -48,7 +48,7 @@ def test_what_others_do_well_unless_they_were_asleep_depends_on_the_pause_before
 
 
 def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not_any_more(tmp_path, monkeypatch):
-    monkeypatch.setattr("infbench.runners.auto._WORTH_A_TRY", 100.0)  # whatever a machine that is busy makes of it
+    monkeypatch.setattr("infbench.runners.auto._WORTH_A_TRY", 100.0)  # whatever a busy machine makes of it
     elsewhere_s = tmp_path / "seconds"
     elsewhere_s.write_text("0.001")
     with auto(SlowAsWritten(0.005, elsewhere_s)) as runner:
@@ -56,7 +56,7 @@ def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not
         assert runner.chosen == "process"
         elsewhere_s.write_text("0.04")
         ways = []
-        while len(ways) < 400 and ways[-20:] != ["serial"] * 20:  # more than those in which it is tried
+        while len(ways) < 400 and ways[-20:] != ["serial"] * 20:  # more in a row than when it is only tried
             runner.predict(ROWS, batch_size=500)
             ways.append(runner.chosen)
         assert ways[0] == "process"
@@ -64,7 +64,7 @@ def test_what_was_the_best_way_on_a_machine_that_was_busy_is_left_when_it_is_not
 
 
 def test_calls_that_take_less_than_to_hand_batches_out_go_one_way_only(monkeypatch):
-    """What it would cost to try another is seen in calls of 30 us, and there is nothing to gain."""
+    """In calls of 30 us, the cost of trying another way shows, and there is nothing to gain."""
     monkeypatch.setattr("infbench.runners.auto.HAND_OUT_S", 1e-3)
     X = infbench.make_data(n_samples=1_000, n_features=20)
     with auto(infbench.make_model("dummy")) as runner:

@@ -120,7 +120,7 @@ def test_a_step_that_the_others_confirm_by_less_than_half_is_inconclusive(tmp_pa
     for share, outcome in ((0.6, Outcome.LOWER), (0.4, Outcome.INCONCLUSIVE)):
         directory = tmp_path / str(share)
         for release, slower in (("1.8.0", 1.0), ("1.9.1", 2.0)):
-            # The pairs say that several processes take twice as long; their own time says so by a share.
+            # The pairs say that several processes take twice as long; their own time shows only a share of that.
             figures = paired("forest", 0.1, 0.06 * slower**share, cost=0.6 * slower)
             write_result(directory, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
         (speedup,) = (step for step in steps_in(directory) if step.quantity == Quantity.SPEEDUP)
@@ -130,7 +130,7 @@ def test_a_step_that_the_others_confirm_by_less_than_half_is_inconclusive(tmp_pa
 @pytest.mark.parametrize(
     ("serial", "parallel", "outcomes"),
     [
-        ((0.10, 0.145), (0.06, 0.12), {Outcome.INCONCLUSIVE}),  # what is no change of one process made half of it
+        ((0.10, 0.145), (0.06, 0.12), {Outcome.INCONCLUSIVE}),  # serial time moved half as far, but is no change
         ((0.10, 0.11), (0.06, 0.12), {Outcome.HIGHER}),
         ((0.10, 0.20), (0.06, 0.12), {Outcome.HIGHER}),
     ],
@@ -218,7 +218,7 @@ def test_serial_time_must_be_confirmed_by_a_runner_that_both_ends_have(tmp_path)
 def test_serial_time_must_be_confirmed_by_a_runner_that_has_all_figures(tmp_path):
     for release, serial_s in (("1.8.0", 0.1), ("1.9.1", 0.2)):
         figures = of_runners(paired("forest", serial_s, 0.06, cost=0.6), ("process", "pool"))
-        if release == "1.9.1":  # the pairs of one runner failed; those of the other deny it
+        if release == "1.9.1":  # the pairs of one runner failed; the other's contradict it
             del figures[COST_RATIO]["forest", "process", ROWS, BATCH, PROCESSES]
         write_result(tmp_path, figures, versions=versions_of(release), commit=COMMITS[0], date=1)
     (serial,) = (step for step in steps_in(tmp_path) if step.quantity == Quantity.SERIAL)

@@ -49,7 +49,7 @@ def infbench(*args, cwd):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Return what compares little, with a model that needs no library but numpy: programs start sooner so."""
+    """Return the arguments of a small comparison. Its model needs only numpy, so that programs start sooner."""
     file = tmp_path_factory.mktemp("models") / "fitted.joblib"
     joblib.dump(Fitted(), file)
     return ["compare", "--model-file", str(file), *SIZES]
@@ -57,9 +57,9 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def long(small):
-    """Return what compares long enough to be seen, and to be stopped."""
-    # Each turn of a round lasts 10 ms at least, and a round has three at least and, on top of them, two pauses of 50
-    # ms. So this takes longer than the second after which the bar appears, on the fastest machine too.
+    """Return the arguments of a comparison that is long enough to be seen, and to be stopped."""
+    # Each turn lasts at least 10 ms; a round has at least three turns, and two pauses of 50 ms on top. So even on the
+    # fastest machine, this takes longer than the second after which the bar appears.
     sizes = ["--n-samples", "200", "--batch-size", "100", "--n-processes", "2", "--repeat", "12"]
     return [*small, *sizes]
 
@@ -196,27 +196,27 @@ REFUSED = POSITIVE_OR_NONE | {
     "--data-file flat.npy": "flat.npy must hold numbers, (n_samples, n_features), got float64 of shape (3,)",
     "--data-file rows.npy --seed None": "random_state must be an int from 0 to 4294967295, got None",
     "--csv /dev/fd/999": "cannot write /dev/fd/999: Bad file descriptor",
-    "--csv /dev/fd/99999999999": "cannot write /dev/fd/99999999999: its folder takes no file",
-    "--data-file rows.npy --csv ./rows.npy": "cannot write ./rows.npy: it is what is read",
-    "--model-file linked.npy --json rows.npy": "cannot write rows.npy: it is what is read",
+    "--csv /dev/fd/99999999999": "cannot write /dev/fd/99999999999: no file can be made there",
+    "--data-file rows.npy --csv ./rows.npy": "cannot write ./rows.npy: it is one of the inputs",
+    "--model-file linked.npy --json rows.npy": "cannot write rows.npy: it is one of the inputs",
     "--output loop.txt": "cannot write loop.txt: it is a link to itself",
-    f"--output {'x' * 250}": f"cannot write {'x' * 250}: its folder takes no file (File name too long)",
+    f"--output {'x' * 250}": f"cannot write {'x' * 250}: no file can be made there (File name too long)",
     "--data-file rows.npy --n-features 5": "n_features must be 2, as in rows.npy, got 5",
     "--output missing/results.txt": "cannot write missing/results.txt: its folder does not exist",
     "--output new.txt --json missing/new.json": "cannot write missing/new.json: its folder does not exist",
     "--markdown .": "cannot write .: it is a folder",
-    "--json a.txt --csv ./a.txt": "cannot write a.txt: it is named for two formats",
+    "--json a.txt --csv ./a.txt": "cannot write a.txt: it is named for two outputs",
     "--csv old.txt/new.csv": "cannot write old.txt/new.csv: its folder does not exist",
     "--output old.txt --batch-size 0": "batch_size must be a positive int or None, got 0",
     "--colour": "No such option",
 }
 if Path("/proc").is_dir():
-    # Nobody can make a file there, and root is told otherwise by the permissions.
-    REFUSED["--output /proc/results.txt"] = "cannot write /proc/results.txt: its folder takes no file"
+    # Nobody can make a file there, although the permissions tell root otherwise.
+    REFUSED["--output /proc/results.txt"] = "cannot write /proc/results.txt: no file can be made there"
 
 
 def refused(folder, commands):
-    """Give exit code, stdout and stderr of each command, and another number than 0 if any started a process."""
+    """Give exit code, stdout and stderr of each command, and a number other than 0 if any started a process."""
     run = subprocess.run(
         [sys.executable, "-c", REFUSALS],
         cwd=folder,
@@ -346,7 +346,7 @@ def test_too_many_rows_for_the_memory_are_told_without_a_traceback(tmp_path):
 
 
 def test_none_may_be_asked_for(tmp_path):
-    """None rows of a real set are all of it, and a batch of None what each runner takes, with --quick too."""
+    """With None, all rows of a real data set are taken, in batches as each runner makes them, also with --quick."""
     sizes = ["--n-samples", "None", "--batch-size", "None", "--n-processes", "2", "--repeat", "1", "--quick"]
     how = ["compare", "--model", "dummy", "--data", "wine", "--runner", "threads,native"]
     run = infbench(*how, *sizes, cwd=tmp_path)
@@ -414,7 +414,7 @@ def test_special_files_are_written_to_and_not_replaced(tmp_path, small):
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
         files = ["--output", tmp_path / "pipe", "--markdown", tmp_path / "link.txt"]
         run = infbench(*small, "--runner", "native", *files, cwd=tmp_path)
-        # Nothing is read before somebody opens the other side, so a program that fails to must not hang the test.
+        # The reader waits until the other side is opened; if the program fails to, the test must not hang.
         if run.returncode != 0:
             reader.kill()
         assert run.returncode == 0, run.stderr
@@ -500,7 +500,7 @@ def run_strange(folder, *args):
 
 
 def test_an_answer_that_differs_is_no_result(tmp_path):
-    run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,process")  # threads share a number
+    run = run_strange(tmp_path, "--model", "disagrees", "--runner", "native,process")  # threads share a process id
     assert (run.returncode, run.stdout) == (4, "")
     assert re.fullmatch(
         r"Error: the answers differ, so nothing is reported: "
@@ -534,7 +534,7 @@ def test_a_full_disk_behind_stdout_is_told_without_a_traceback(tmp_path, small):
 
 
 def test_a_file_that_is_open_already_goes_on(tmp_path, small):
-    """As that of a redirected stdout, which is a regular file and must not be replaced."""
+    """Such as a redirected stdout, which is a regular file and must not be replaced."""
     command = [sys.executable, "-m", "infbench", *small, "--runner", "native", "--csv", "/dev/stdout"]
     (tmp_path / "all.txt").write_text("before\n")
     with open(tmp_path / "all.txt", "a", encoding="utf-8") as file:
@@ -611,7 +611,7 @@ def press_ctrl_c(process):
 )
 def test_stopped_leaves_no_process_and_loses_no_finished_result(tmp_path, long, stop, runner, ends_within_s):
     files = ["--output", "results.txt", "--json", "new.json"]
-    half = ["--repeat", "6"]  # of two runners it takes as long
+    half = ["--repeat", "6"]  # with two runners it takes as long
     with on_a_terminal(*long, *half, "--runner", f"native,{runner}", *files, cwd=tmp_path) as (process, terminal):
         read_until(terminal, f"measure {runner}")
         begun = psutil.Process(process.pid).children(recursive=True)

@@ -121,7 +121,7 @@ def test_make_data_defaults() -> None:
 
 
 def test_make_data_is_the_same_for_ever() -> None:
-    # Results of years are compared on these rows: this hash must never be changed.
+    # Results are compared over years on these rows: this hash must never be changed.
     assert sha256(make_data(100, 5, 0)) == "f7cab164bd581d255b11e4fc46329c54469bd1f9fddf0d35c2358b3aacbdc81b"
 
 

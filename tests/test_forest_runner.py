@@ -146,5 +146,5 @@ def test_stuck_worker_names_the_rows():
         os.kill(runner._trees._crew.workers[0].pid, signal.SIGSTOP)
         with pytest.raises(WorkerTimeoutError, match=r"rows 0 to 20 within 0\.2 s"):
             runner.predict(X, batch_size=20)
-        runner._trees.timeout = None  # what is right may take longer on a busy machine
+        runner._trees.timeout = None  # right answers may take longer on a busy machine
         check_answer(runner, "predict_proba", X, 20)

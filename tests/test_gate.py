@@ -177,7 +177,7 @@ def test_no_change_raises_no_alarm(repository, request):
 def test_stopped_leaves_no_process_and_no_folder(repository, quick, nothing_left_behind, stop):
     process = start(repository, *quick)
     gate = psutil.Process(process.pid)
-    # Three sides, and what their runners started: those are what a signal to the gate alone would leave.
+    # Three sides, and what their runners started: a signal to the gate alone would leave all of these behind.
     deadline_s = time.monotonic() + 60
     while len(children := gate.children(recursive=True)) < 3 * (1 + 3):  # a launcher, a template and a worker each
         assert process.poll() is None, finish(process)

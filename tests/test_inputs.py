@@ -38,7 +38,7 @@ def mixed_columns(model):
 
 @pytest.fixture(params=["process", "threads"])
 def start(request):
-    """Give what makes a runner of an estimator, to be started: one with workers, and one that shares everything."""
+    """Give a function that makes an unstarted runner: one with workers, and one that shares everything."""
     return lambda estimator, n_processes=2: make_runner(request.param, estimator, n_processes=n_processes)
 
 
@@ -81,7 +81,7 @@ def test_estimators(start, estimator, methods):
     with start(estimator) as runner:
         for method in methods:
             check_answer(runner, method, X, 13)
-            check_answer(runner, method, X[:9], 1)  # arrays of a LinearRegression lie as pickle does not leave them
+            check_answer(runner, method, X[:9], 1)  # pickle does not keep the layout of a LinearRegression's arrays
 
 
 def test_columns_of_text_and_categories(start):
@@ -120,7 +120,7 @@ def test_masked_and_missing_values(start):
 
 
 def test_masked_rows_with_gaps_keep_the_last_bit():
-    """Pickled as they are by themselves, they arrive without: BLAS takes another path."""
+    """Plain pickling would lose the gaps, and BLAS would take another path."""
     W = np.random.default_rng(0).normal(size=(600, 30))
     masked = np.ma.masked_array(np.repeat(W, 2, axis=1)[:, ::2], mask=W > 9)
     with make_runner("process", LinearRegression().fit(W, np.sin(W[:, 0])), n_processes=2) as runner:

@@ -1,4 +1,4 @@
-"""Rows that a worker and its caller copy together: whoever does how much of it, all are there."""
+"""Rows that a worker and its caller copy together: all are there, however many each copies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HALF_BYTES = TWO_BATCHES[:HALF].nbytes
 
 
 class MemoryAndCaller(CallerMemory):
-    """Lets the caller do so many pieces before each of the worker's."""
+    """Lets the caller copy `n_pieces` before each piece of the worker's."""
 
     def __init__(self, own_memory, caller, n_pieces):
         super().__init__(own_memory.fd, own_memory.pid, own_memory.sample_address)
@@ -67,7 +67,7 @@ def test_all_rows_are_there_whoever_is_faster(n_rows, before, n_pieces, piece_by
         place = Place(None, X.dtype.str, X.shape, X.strides, address_of(X), False)
         copy = JointReader(desk, memory, place, room)(3, n_rows + 3)
         assert desk.words[COPIED] + memory.n_read * piece_bytes < batch.nbytes + 2 * piece_bytes
-        for _ in caller:  # what it still does changes nothing
+        for _ in caller:  # what it still copies changes nothing
             pass
     np.testing.assert_array_equal(copy, batch)
     assert not copy.flags.writeable
@@ -114,7 +114,7 @@ def n_read(worker):
 
 class TestRunner:
     def test_worker_that_comes_late_finds_the_rows(self, monkeypatch):
-        # The system counts what is read through a descriptor, and a fork of this process finds what is changed in it.
+        # The system counts what is read through a descriptor; only a fork of this process has what is patched in it.
         monkeypatch.setattr(caller_memory, "_process_vm_readv", None)
         with infbench.ProcessRunner(Slow(0.05), n_processes=2, start_method="fork") as runner:
             runner.takes_over = False

@@ -160,7 +160,7 @@ def test_what_the_program_writes_while_it_is_imported_is_written_once_each_time(
 
 
 def test_memory_of_the_program_outlives_a_template_that_opened_it(tmp_path):
-    """As long as both have one resource tracker: one of the template's own would remove the memory at its end."""
+    """Both must share one resource tracker: one of the template's own would remove the memory at its end."""
     program = """
         from multiprocessing.shared_memory import SharedMemory
         import numpy as np
@@ -203,7 +203,7 @@ def test_a_frozen_program_runs_no_launcher(tmp_path):
 
 @pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
 def test_an_interpreter_that_has_no_name_is_told(tmp_path, start_method):
-    """As that of a program that has Python built in."""
+    """Such as that of a program that embeds Python."""
     program = """
         import multiprocessing, sys
         import infbench
@@ -221,7 +221,7 @@ def test_an_interpreter_that_has_no_name_is_told(tmp_path, start_method):
 
 @pytest.mark.parametrize("around", ["fork", "spawn", "loky"])
 def test_a_runner_starts_in_a_worker_of_another_library_and_ends_with_it(tmp_path, around):
-    """Those of `multiprocessing.Pool` are daemonic, which may not have children of multiprocessing."""
+    """Workers of `multiprocessing.Pool` are daemonic, and may not have children of multiprocessing."""
     program = """
         import multiprocessing, sys
         import joblib
@@ -324,7 +324,7 @@ def test_threads_may_start_runners_at_once():
 
 @pytest.mark.parametrize("start_method", ["forkserver", "fork"])
 def test_a_fork_in_the_middle_of_a_start_keeps_no_template(start_method):
-    """Forks by other threads, as those of a pool that replaces its workers."""
+    """Forks by other threads, such as those of a pool that replaces its workers."""
     forks, is_over = [], threading.Event()
 
     def fork_on():
@@ -369,7 +369,7 @@ def test_a_fork_in_the_middle_of_a_start_keeps_no_template(start_method):
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of a file that threadpoolctl has just opened
 @pytest.mark.parametrize("is_there", [True, False], ids=["launcher is there", "launcher starts"])
 def test_a_handler_that_raises_in_the_middle_of_a_start(is_there, times, alarm):
-    """What it may cost is one descriptor, where it comes in the microseconds before Python has stored its number."""
+    """It may cost one descriptor, if it comes in the microseconds before Python has stored its number."""
 
     def act():
         raise Alarm
@@ -460,7 +460,7 @@ def test_ctrl_c_while_it_loads_is_told_once(tmp_path, delay_s):
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["launcher is there", "launcher starts"])
 def test_a_handler_of_ctrl_c_that_is_none_of_pythons_stays(tmp_path, is_there):
-    """As that of a server that is written in C and runs Python, such as uWSGI. Here it ends the process, with a 2."""
+    """Such as that of a server that is written in C and runs Python, like uWSGI. Here it ends the process, with a 2."""
     program = """
         import ctypes, signal, time
         import infbench
@@ -495,12 +495,12 @@ def test_a_program_that_cannot_be_imported_is_told(tmp_path):
 
 @pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
 def test_that_does_not_come_up_is_an_error_and_the_next_start_works(executable):
-    """As where a server runs Python, and is what Python takes for its executable."""
+    """As in a server that embeds Python: Python then takes the server for its executable."""
     kill_launcher()
     before = spawn.get_executable()
     multiprocessing.set_executable(executable)
     try:
-        with pytest.raises(WorkerStartError, match=f"the launcher process died: does {executable} run infbench"):
+        with pytest.raises(WorkerStartError, match=f"the launcher process died: can {executable} run infbench"):
             started_runner()
     finally:
         multiprocessing.set_executable(before)
@@ -535,4 +535,4 @@ def test_a_system_that_allows_no_more_processes_is_told_and_costs_no_runner(tmp_
     somebody = ["setpriv", "--reuid=65534", "--clear-groups"]
     somebody += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     out = run_program(tmp_path, program, before=somebody if os.geteuid() == 0 else ())
-    assert out.startswith("the system starts no worker: BlockingIOError")
+    assert out.startswith("the system cannot start a worker: BlockingIOError")

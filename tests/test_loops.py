@@ -40,7 +40,7 @@ def test_each_loop_has_a_cpu_and_ends_with_the_block(n_loops, monkeypatch):
             plain.time()
     one_by_one, at_once = looks[:: 1 + n_loops], [looks[i : i + n_loops] for i in (1, 2 + n_loops, 3 + 2 * n_loops)]
     threads = [thread for thread, _ in one_by_one]
-    assert len(set(threads)) == min(n_loops, 3)  # another one alone each time
+    assert len(set(threads)) == min(n_loops, 3)  # each time, a different one runs alone
     for each in at_once:
         assert len({thread for thread, _ in each}) == n_loops
         assert {cpu for _, cpus in each for cpu in cpus} == set(CPUS[:n_loops])
@@ -64,7 +64,7 @@ def test_fewer_loops_than_cpus_and_very_many_are_not_timed(n_loops):
 @pytest.mark.usefixtures("one_cpu")
 @pytest.mark.parametrize("n_loops", [4, 16])
 def test_loops_that_share_a_cpu_gain_little(n_loops):
-    """Beside three processes, 4 have 4 sevenths of the CPU, where one has a quarter of it: they gain 2.3."""
+    """Beside three other processes, 4 loops get 4/7 of the CPU, and one alone gets 1/4: they gain 2.3."""
     with PlainLoops(n_loops) as plain:
         for _ in range(21):
             plain.time()

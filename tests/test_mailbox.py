@@ -85,7 +85,7 @@ def test_cleared_desk_forgets_what_a_killed_worker_left(memory):
 
 
 def test_two_processes_lose_nothing_and_mix_nothing(ends):
-    """Neither ever sees a message half written, in however many they pass to and fro."""
+    """Neither ever sees a half-written message, however many they pass to and fro."""
     caller, worker = ends
     n_messages = 20_000
     pid = os.fork()

@@ -149,7 +149,7 @@ class TestCompare:
 
 
 def never_sent():
-    """Return an estimator that cannot be sent to a worker: what is raised instead was raised before any start."""
+    """Return an estimator that cannot be sent to a worker: any other error was raised before a worker started."""
 
     class NeverSent(CannotBePickled):
         n_features_in_ = 2
@@ -267,5 +267,5 @@ def test_an_estimator_that_changes_its_rows_is_measured_and_the_rows_are_not_cha
 
 
 def test_what_only_looks_like_an_estimator_of_scikit_learn_is_measured():
-    with threadpool_limits(limits=1):  # or nobody would ask for its n_jobs
+    with threadpool_limits(limits=1):  # otherwise nobody would ask for its n_jobs
         assert compare(NotOfScikitLearn(), np.ones((40, 2)), n_processes=2, batch_size=10, repeat=3).speedup > 0

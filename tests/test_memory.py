@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 MB = 1_000_000
 
-# A root that does what it is told and a shared piece of memory, written to by as many processes as there are.
+# The root fills a shared piece of memory, and so do the three processes that it forks.
 SHARED = """
 import json, mmap, os, sys
 from infbench.memory import tree_pss_bytes

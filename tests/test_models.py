@@ -87,7 +87,7 @@ def test_another_seed_gives_another_model(name: str) -> None:
 
 
 def test_answers_do_not_depend_on_the_number_of_threads() -> None:
-    # Without the limit, logistic_regression on digits is one that differs from one thread to two.
+    # Without the limit, logistic_regression on digits, for one, differs between one thread and two.
     code = """
 import hashlib
 from threadpoolctl import threadpool_limits

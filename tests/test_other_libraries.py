@@ -20,8 +20,8 @@ from estimators import Misbehaves, TellsProcess
 
 import infbench
 from infbench.errors import MissingDependencyError
+from infbench.extras import import_extra
 from infbench.runners import make_runner
-from infbench.runners.extras import import_extra
 
 HERE = Path(__file__).parent
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
@@ -62,7 +62,7 @@ def test_contract(name, nothing_left_behind):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ["mpire", "dask", "ray"])
 def test_threads_and_faults(name, monkeypatch):
-    # How often they try rows again that have killed a worker: each time costs seconds.
+    # How often they retry rows that have killed a worker: each time costs seconds.
     monkeypatch.setitem(distributed.config["distributed"]["scheduler"], "allowed-failures", 0)
     monkeypatch.setenv("RAY_TASK_MAX_RETRIES", "0")
     with make_runner(name, Misbehaves(), n_processes=2) as runner:
@@ -70,7 +70,7 @@ def test_threads_and_faults(name, monkeypatch):
         for batch_size in (1, 50, 1_000):
             check_answer(runner, "predict", ROWS, batch_size)
         check_survives_errors(runner, ROWS)
-        if name != "mpire":  # which may wait for ever then: its notes say so
+        if name != "mpire":  # which may then wait forever: its notes say so
             check_survives_death(runner, ROWS)
         assert {str(address) for address, _ in _listened_to() if not address.is_loopback} == set()
         assert 8787 not in {port for _, port in _listened_to()}  # dask's own choice, which others may have, too

@@ -93,7 +93,7 @@ ERRORS = [
     "through", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"]
 )
 def test_errors_come_through_to_other_processes(error, through):
-    """A pool whose worker raised what cannot be made again in the caller waits for ever."""
+    """A pool waits forever if its worker raised an error that cannot be made again in the caller."""
     again = through(error)
     assert type(again) is type(error)
     assert str(again) == str(error)

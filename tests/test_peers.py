@@ -192,7 +192,7 @@ def test_stopped_leaves_no_process(stop, runner, tmp_path):
     size = ("--size", "20000:100", "--repeat", "1000")
     with start("--model", "plain", "--runner", runner, *size, cwd=tmp_path) as process:
         deadline_s = time.monotonic() + 60
-        # That which measures, and what its runner started: a signal to this process alone would leave both.
+        # The process that measures, and what its runner started: a signal to the program alone would leave both.
         while len(children := psutil.Process(process.pid).children(recursive=True)) < 4:
             assert process.poll() is None
             assert time.monotonic() < deadline_s

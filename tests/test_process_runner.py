@@ -137,7 +137,7 @@ class TestDeath:
 
     def test_template_is_replaced_too(self):
         with infbench.ProcessRunner(Rows(), n_processes=3) as runner:
-            runner.takes_over = False  # or the caller might do without them
+            runner.takes_over = False  # otherwise the caller might do without them
             old = [runner._crew.template.pid, *worker_pids(runner)]
             for pid in old:
                 os.kill(pid, signal.SIGKILL)
@@ -167,7 +167,7 @@ class TestDeath:
 
     @pytest.mark.leaves_behind("processes", reason="nobody ends a worker at a batch when its template is gone")
     def test_one_stuck_at_an_earlier_call_takes_no_other_along(self):
-        """Without a template it takes all workers to replace one, in the middle of another one's share."""
+        """Without a template, all workers must be replaced to replace one, in the middle of another one's share."""
         marked, late = ROWS.copy(), ROWS.copy()
         marked[[0, 300], 0] = -1  # a worker gets stuck, and the caller raises
         late[-1, 0] = -2
@@ -204,7 +204,7 @@ class TestErrors:
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=250), ROWS[:, 0])
 
     def test_lets_go_of_the_rows_at_once(self):
-        gc.disable()  # nobody need look for what holds itself
+        gc.disable()  # no reference cycle may keep them
         try:
             with infbench.ProcessRunner(Raises(), n_processes=2) as runner:
                 X = np.zeros((100, 2))
@@ -221,13 +221,13 @@ class TestErrors:
     def test_in_what_was_taken_over_wait_for_nothing_that_others_have_not_begun(self):
         with infbench.ProcessRunner(RaisesHereSlowElsewhere(0.0, 0.5), n_processes=2) as runner:
             with pytest.raises(ZeroDivisionError):
-                runner.predict(MARKED, batch_size=5)  # 56 batches are the worker's at first, who takes 0.5 s for each
+                runner.predict(MARKED, batch_size=5)  # 56 batches are the worker's at first, 0.5 s each
             words = runner._crew.workers[0].desk.words
             assert words[NEXT] <= 44 + 5
             np.testing.assert_array_equal(runner.predict(ROWS, batch_size=5), ROWS[:, 0])
 
     def test_of_others_end_what_was_taken_over_after_them(self, tmp_path):
-        estimator = FailsElsewhereWhenTold(tmp_path / "now", n_batches=60)  # of its own 44 and of 28 taken over at once
+        estimator = FailsElsewhereWhenTold(tmp_path / "now", n_batches=60)  # of 44 of its own and 28 taken over
         with infbench.ProcessRunner(estimator, n_processes=2) as runner:
             with pytest.raises(ZeroDivisionError, match="as it was told"):
                 runner.predict(ROWS, batch_size=5)
@@ -277,7 +277,7 @@ class TestErrors:
                 np.testing.assert_array_equal(runner.predict(ROWS[index:], batch_size=10), ROWS[index:, 0])
 
     def test_end_what_others_were_to_compute(self):
-        """It takes them no time from what is asked next."""
+        """They take no time away from the next call."""
         marked = ROWS.copy()
         marked[0, 0] = -1
         with infbench.ProcessRunner(RaisesOrIsSlow(0.02), n_processes=2) as runner:
@@ -370,7 +370,7 @@ class TestUse:
         monkeypatch.setattr(process, "usable_cpus", lambda: 2)  # whatever share of them a container may use
         cpus = os.sched_getaffinity(0)
         with infbench.ProcessRunner(Rows(), n_processes=2, inner_threads=inner_threads) as runner:
-            runner.takes_over = False  # or it might go on without a worker that is late
+            runner.takes_over = False  # otherwise it might go on without a worker that is late
             try:
                 for cpu in cpus:
                     os.sched_setaffinity(0, {cpu})
@@ -393,7 +393,7 @@ class TestUse:
             shared = note_shared_calls(runner)
             for _ in range(20):
                 runner.predict(ROWS, batch_size=250)
-            assert len(shared) < 5  # whatever else the machine does, it takes few of these calls so long
+            assert len(shared) < 5  # on a busy machine, too, few of these calls take that long
             runner.takes_over = False
             assert {*runner.predict(ROWS, batch_size=250)} == {os.getpid(), *worker_pids(runner)}
 
@@ -420,7 +420,7 @@ class TestUse:
 
     def test_caller_computes_more_alone_while_workers_sleep(self, monkeypatch):
         monkeypatch.setattr(sharing, "WAKE_S", 1.0)
-        monkeypatch.setattr(process, "usable_cpus", lambda: 2)  # or they sleep whenever there is nothing to do
+        monkeypatch.setattr(process, "usable_cpus", lambda: 2)  # otherwise they sleep whenever there is nothing to do
         with infbench.ProcessRunner(TellsProcess(1e-3), n_processes=2) as runner:
             runner.predict(ROWS, batch_size=50)
             time.sleep(2 * process._SPIN_S)
@@ -430,7 +430,7 @@ class TestUse:
 
     def test_caller_computes_alone_what_has_taken_longer_when_it_was_shared(self, monkeypatch):
         monkeypatch.setattr(sharing, "HAND_OUT_S", 10e-3)  # close to what another process would save with half of it
-        monkeypatch.setattr(process, "_SPIN_S", 0.1)  # a call that is so late is no other kind of call
+        monkeypatch.setattr(process, "_SPIN_S", 0.1)  # so that a late call does not count as one after a pause
         monkeypatch.setattr(process, "usable_cpus", lambda: 2)
         with infbench.ProcessRunner(SlowElsewhere(20e-3, 0.1), n_processes=2) as runner:
             shared = note_shared_calls(runner)
@@ -463,7 +463,7 @@ class TestUse:
 
     def test_memory_does_not_grow_from_call_to_call(self, times):
         with infbench.ProcessRunner(Rows(), n_processes=2) as runner:
-            runner.takes_over = False  # or it would compute most calls alone
+            runner.takes_over = False  # otherwise it would compute most calls alone
             worker = psutil.Process(worker_pids(runner)[0])
             gc.collect()  # the garbage of other tests: its end, and what is put in its place, are not this runner's
             for _ in range(500):
@@ -495,7 +495,7 @@ if __name__ == "__main__":
 
 
 def test_small_shared_memory_folder_does_not_matter(tmp_path):
-    """A container's /dev/shm has 64 MB often, and writing past its end kills a process by SIGBUS."""
+    """A container's /dev/shm often has 64 MB, and writing past its end kills a process by SIGBUS."""
     unshare = ["unshare", "--mount", *(() if os.geteuid() == 0 else ("--user", "--map-root-user"))]
     if subprocess.run(
         [*unshare, "mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", "/dev/shm"], capture_output=True
@@ -540,7 +540,7 @@ def run_python(*arguments, **others):
 
 
 def test_program_on_the_command_line():
-    """As a notebook, or what is typed at a prompt, it has no file."""
+    """It has no file, like a notebook, or what is typed at a prompt."""
     run = run_python("-c", WITHOUT_FILE, *START_METHODS)
     assert (run.returncode, run.stdout, run.stderr) == (0, 3 * DOUBLED, "")
 
@@ -556,7 +556,7 @@ def test_program_on_standard_input():
 
 @pytest.mark.parametrize("command", [["program"], ["-m", "program"]], ids=["folder", "package"])
 def test_program_that_is_a_folder(tmp_path, command):
-    """Of which multiprocessing imports no main module."""
+    """From a folder, multiprocessing imports no main module."""
     folder = tmp_path / "program"
     folder.mkdir()
     (folder / "__main__.py").write_text(WITHOUT_FILE)
@@ -622,7 +622,7 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path, number, state, start
 
 
 def test_a_program_that_is_told_to_end_may_finish_its_call_first(tmp_path, start_method):
-    """As by a service manager, which tells every process of it."""
+    """As by a service manager, which signals every process of the program."""
     program = """
         import signal, sys
         import numpy as np

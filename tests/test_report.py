@@ -221,14 +221,14 @@ def test_each_runner_has_a_row_with_its_figures():
         ["process", "2.50 s", "35.0 ms", "48 MB", "1.50 s", "1.50", "1.50 to 1.50"],
         ["pool", "250 ms", "35.0 ms", "48 MB", "1.50 s", "0.19", "0.19 to 0.19"],
     ]
-    assert "BLAS and OpenMP take 4." in " ".join(text.split())
+    assert "BLAS and OpenMP use 4." in " ".join(text.split())
 
 
 def test_one_inner_thread_by_default_leaves_no_other_baseline():
     single = replace(PAYS, serial_default_threads_s=(), machine=replace(MACHINE, inner_threads={}))
     text = comparison_text([single])
     assert tables(text)[2] == [["process", "2.50 s", "35.0 ms", "48 MB", "-", "-", "-"]]
-    assert "one inner thread by themselves" in " ".join(text.split())
+    assert "one inner thread by default" in " ".join(text.split())
     assert next(csv.DictReader(comparison_csv([single]).splitlines()))["serial_default_threads_s"] == ""
 
 

@@ -14,7 +14,7 @@ UNSURE = (1.0,) * 4 + (2.0,) + (4.0,) * 4
 
 
 def measured(by_rows):
-    """Return comparisons of a runner: rows to how many times as fast as the serial one it is, None for who knows."""
+    """Return comparisons of a runner: rows to how many times as fast as the serial one it is, None if unknown."""
     return [
         replace(
             PAYS,

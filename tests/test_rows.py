@@ -62,9 +62,9 @@ def no_memory():
 
 @pytest.fixture(scope="module", params=["the caller's memory", "by descriptor", "jointly", "mapped memory", "a copy"])
 def place(request):
-    """Give a runner whose worker computes its share, and what puts rows where this parameter says."""
+    """Give a runner whose worker computes its share, and a function that puts rows where the parameter says."""
     estimator = infbench.make_model("logistic_regression", n_features=6)
-    # Only a fork of this process finds what is changed in it.
+    # Only a fork of this process has what is patched in it.
     runner = infbench.ProcessRunner(estimator, 2, start_method="fork" if request.param == "by descriptor" else None)
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "by descriptor":
@@ -90,7 +90,7 @@ def test_answer_equals_the_serial_one_for_every_layout(place, layout, batch_size
 
 class TestTraffic:
     def test_rows_are_read_once_and_answers_never_sent(self, monkeypatch):
-        # The system counts what is read through a descriptor, and a fork of this process finds what is changed in it.
+        # The system counts what is read through a descriptor; only a fork of this process has what is patched in it.
         monkeypatch.setattr(caller_memory, "_process_vm_readv", None)
         with infbench.ProcessRunner(Rows(), n_processes=2, start_method="fork") as runner:
             runner.takes_over = False
@@ -104,7 +104,7 @@ class TestTraffic:
 
     @pytest.fixture
     def mapped_parts(self):
-        """Give a function that has rows in an array of a runner computed, and parts of it; with each it yields."""
+        """Give a generator that predicts an array of a runner, and parts of it, and yields each of them."""
 
         def compute(runner):
             X = runner.empty(WIDE.shape)
@@ -287,7 +287,7 @@ class TestReader:
         np.testing.assert_array_equal(np.concatenate(batches), X)
 
     def test_by_a_number_that_now_is_another_process_s(self, own_memory):
-        """Of a process with the same memory, but for what tells it from others."""
+        """The other process has the same memory, except for the sample that tells processes apart."""
         wait, end = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -330,7 +330,7 @@ def test_rows_that_nobody_may_change_stay_so(is_mapped):
 
 
 def test_mapped_rows_with_gaps_keep_them_where_an_estimator_may_change_its_rows():
-    """scikit-learn copies what it may not change, and brings it together then: BLAS takes another path."""
+    """scikit-learn copies what it may not change, which closes the gaps: BLAS takes another path."""
     W = np.random.default_rng(0).normal(size=(600, 30))
     model = make_pipeline(StandardScaler(copy=False), LinearRegression()).fit(W.copy(), np.sin(W[:, 0]))
     S = np.empty((600, 60))[:, ::2]
@@ -382,7 +382,7 @@ def test_impossible_array_is_refused_and_leaves_nothing_open():
 
 
 def test_memory_is_reserved_however_often_a_timer_interrupts_that():
-    """As that of a profiler does, which counts what the kernel does for the program, too."""
+    """Such as a profiler's, which also counts what the kernel does for the program."""
     before = signal.signal(signal.SIGPROF, lambda *_: None)
     signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
     try:
@@ -417,7 +417,7 @@ def test_memory_that_nobody_closes_gives_its_descriptor_back(make):
 
 @pytest.mark.parametrize("dtype", [">f8", "longdouble", ">c16", "i2"])
 def test_rows_that_come_in_several_pieces(dtype):
-    """As more than 2 GB do, which is what the system hands over at once."""
+    """As more than 2 GB do, which is the most that the system hands over at once."""
     X = np.arange(600).reshape(100, 6).astype(dtype)
     own = OwnMemory()
     try:

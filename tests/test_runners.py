@@ -155,7 +155,7 @@ class TestFaults:
             for _ in range({"process": 34, "loky": 1}.get(name, 3)):  # loky starts new workers after each error
                 check_survives_errors(runner, ROWS)
 
-    # multiprocessing's pool waits for ever for what a dead worker had: its notes say so. Threads cannot die alone.
+    # multiprocessing's pool waits forever for what a dead worker had: its notes say so. Threads cannot die alone.
     @pytest.mark.parametrize("name", ["process", "futures", "loky"])
     def test_death_of_a_worker_is_told_and_the_next_call_is_right(self, name):
         with runner_of(name, Misbehaves()) as runner:

@@ -27,7 +27,7 @@ def batches_of(n_batches, n_features=1):
 
 
 def sharing_that_saves(seconds):
-    """Return one that knows that another process would save so much of ten batches."""
+    """Return a `Sharing` that knows that another process would save this much of ten batches."""
     made = Sharing(n_processes=2)
     note_saving(made, seconds)
     return made
@@ -137,7 +137,7 @@ class TestSharing:
 
     def test_what_must_be_pickled_costs_more_to_share_out(self):
         made = Sharing(n_processes=2)
-        batches = Batches(pd.DataFrame({"nbytes": np.zeros(20)}), 20, 2)  # whose rows nobody can tell the bytes of
+        batches = Batches(pd.DataFrame({"nbytes": np.zeros(20)}), 20, 2)  # nobody can tell how many bytes its rows have
         made.note_costs("predict", batches, 1, 10 * COST_S / 5)
         assert pays(made, batches=batches)
         made.note_pickling("predict", batches, 10, 3.1 * COST_S)

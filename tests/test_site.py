@@ -127,7 +127,7 @@ def test_release_sets_are_in_the_order_of_versions_even_where_one_is_none(tmp_pa
     for release in ("1.10.0", "1.9.1", "nightly"):
         versions = versions_of("1.9.1") | {"scikit-learn": release}
         write_result(tmp_path, paired("forest", 0.1, 0.06), versions=versions, commit=COMMITS[0], date=1)
-    runs = sorted(load_runs(tmp_path), key=lambda run: run.release_set.order)
+    runs = sorted(load_runs(tmp_path), key=lambda run: run.release_set)
     assert [run.release_set.label for run in runs] == ["nightly", "1.9.1", "1.10.0"]
 
 
@@ -192,7 +192,7 @@ def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
         ({1_000: point(1.5, 1.4, 1.6), 8_000: point(0.9, 0.8, 0.92)}, "It pays in part", None, "not with the largest"),
         ({1_000: point(0.6, 0.5, 0.7), 8_000: point(0.9, 0.8, 0.92)}, "It does not pay", None, "at best it is 0.90"),
         ({8_000: point(1.2, 1.04, 1.3)}, "Inconclusive", None, "does not stand out from the noise"),
-        # What lost stands out from the noise, and is not quoted as what does not.
+        # What lost stands out from the noise, and must not be quoted as if it did not.
         (
             {1_000: point(0.93, 0.92, 0.94), 8_000: point(0.9, 0.8, 1.1)},
             "Inconclusive",
@@ -203,7 +203,7 @@ def point(speedup, low, high, *, paired=True, floor=(0.95, 1.05)):
         ({8_000: point(0.5, 0.0, math.inf)}, "Inconclusive", None, "interval unknown"),
         ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "noise floor unknown"),
         ({8_000: point(1.8, 1.7, 1.9, floor=(0.0, math.inf))}, "Inconclusive", None, "that cannot be judged"),
-        # From where it pays on, it does so by so much; what few rows gain is not part of that.
+        # Only gains from the break-even on are quoted, not what fewer rows gain.
         (
             {100: point(2.5, 2.4, 2.6), 1_000: point(0.9, 0.8, 0.92), 8_000: point(1.5, 1.4, 1.6)},
             "It pays",
@@ -406,7 +406,8 @@ def test_a_newer_run_of_one_suite_alone_counts_there(tmp_path):
     built = build(tmp_path)
     assert [computer["name"] for computer in built.catalog["computers"]] == ["alpha"]  # it has nothing else to show
     (scaling,) = built.parts["model-0-0"]["scaling"]
-    assert scaling["points"][-1][1] == pytest.approx(8 / 4.5, rel=0.01)
+    n_processes, (speedup, *_) = scaling["points"][-1]
+    assert (n_processes, speedup) == (8, pytest.approx(8 / 4.5, rel=0.01))
     assert len(built.parts["model-0-0"]["verdicts"]) == 1
 
 
@@ -421,7 +422,7 @@ def test_what_failed_in_a_newer_run_hides_no_older_figure(tmp_path, failed):
     (verdict,) = part["verdicts"]
     assert verdict["answer"] == "It pays"
     (runners,) = part["runners"]
-    times = {row[0]: row[1] for row in runners["runners"]}
+    times = {row["runner"]: row["time"][0] for row in runners["runners"]}
     assert times == {"serial": pytest.approx(0.1), "process": pytest.approx(0.06)}
 
 
@@ -467,10 +468,10 @@ def test_runners_have_what_was_measured_of_them_and_notes_say_what_was_not(tmp_p
     )
     part = build_one(tmp_path, figures)
     (entry,) = part["runners"]
-    rows = {row[0]: row for row in entry["runners"]}
+    rows = {row["runner"]: row for row in entry["runners"]}
     assert list(rows) == ["serial", "process"]
-    assert (rows["process"][12], rows["process"][15]) == (1.5, 2e8)
-    assert (rows["serial"][12], rows["serial"][15]) == (None, None)
+    assert (rows["process"]["start_up"][0], rows["process"]["memory"][0]) == (1.5, 2e8)
+    assert (rows["serial"]["start_up"], rows["serial"]["memory"]) == (None, None)
     assert "forkserver 1.50 s and spawn 2.00 s" in part["notes"][0]
     assert "measured with forest only" in part["notes"][0]
 
@@ -544,7 +545,7 @@ def test_navigation_gets_one_entry(tmp_path):
 def test_commits_keep_their_order_where_asv_publishes_a_range(tmp_path):
     results, html = tmp_path / "results", tmp_path / "html"
     for position, commit in enumerate(COMMITS):
-        how = {"versions": versions_of("1.9.1"), "commit": commit, "date": 9 - position}  # dates may lie
+        how = {"versions": versions_of("1.9.1"), "commit": commit, "date": 9 - position}  # dates may mislead
         write_result(results, paired("forest", 0.1, 0.06), **how)
     html.mkdir()
     (html / "index.html").write_text('<li id="nav-li-"></li>')

@@ -98,7 +98,7 @@ REFERENCE_MACHINES = [path.name for path in sorted((ROOT / "results").iterdir())
 
 @pytest.fixture
 def visit(browser):
-    """Open a page in a context of its own; at the end nothing may have failed, and nobody else have been asked."""
+    """Open a page in a context of its own; by its end, nothing may have failed or been loaded from elsewhere."""
     opened = []
 
     def visit(address, width=1400, scheme="light", **choice):

@@ -14,7 +14,7 @@ from infbench.timing import time_after_pauses, time_in_turn
 
 
 class Clock:
-    """Goes on by as much as the callables say that they take, and not at all in between."""
+    """Advances by as much as the callables say that they take, and not at all in between."""
 
     def __init__(self):
         self.now_ns = 0
@@ -37,7 +37,7 @@ class Clock:
         self.pauses_s.append(seconds)
 
     def taking(self, name, *durations_ns):
-        """Return a callable that takes the durations one after the other, and then the last one for ever."""
+        """Return a callable that takes the durations one after the other, and then the last one again and again."""
         remaining = list(durations_ns)
 
         def call():

@@ -6,7 +6,7 @@ from infbench.runners.trial import Trial
 
 
 def make_calls(trial, takes_s, n_calls):
-    """Make so many calls that take so long, in each of the ways; return the ways that they went."""
+    """Make `n_calls` calls that take `takes_s[way]`; return the ways that they went."""
     ways = []
     for _ in range(n_calls):
         ways.append(trial.way)

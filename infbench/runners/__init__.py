@@ -59,19 +59,19 @@ def make_runner(name: str, estimator: Any, *, n_processes: int | None = None, **
     estimator : object
         A fitted estimator.
     n_processes : int or None, default=None
-        How many processes compute; None: as many as the CPUs that this process may use.
+        How many processes compute; None: one for each CPU that this process may use.
     **options
-        What else the class takes: see its docstring.
+        Further parameters of the class: see its docstring.
 
     Returns
     -------
     Runner
-        Not yet started. Whoever starts it closes it.
+        Not yet started. The code that starts it must close it.
 
     Raises
     ------
     UnknownNameError, InvalidParameterError, sklearn.exceptions.NotFittedError
     MissingDependencyError
-        Where the runner needs what is not installed.
+        If the runner needs a package that is not installed.
     """
     return runner_class(name)(estimator, n_processes, **options)

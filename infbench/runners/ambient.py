@@ -1,4 +1,4 @@
-"""What a thread has set around its calls, and another thread or process has to set as well to compute the same."""
+"""Settings of a thread that another thread or process needs as well, to compute the same."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Ambient(NamedTuple):
     Attributes
     ----------
     sklearn : dict of str to object
-        What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers. Empty where
+        What `sklearn.get_config` returns: a context of ``transform_output="pandas"`` gives other answers. Empty if
         nobody has loaded scikit-learn, which takes a second.
     numpy : dict of str to str
-        What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise. What would go to
-        a function or a log of this thread's is ignored: others have neither.
+        What `numpy.geterr` returns: under ``over="raise"`` a call raises what it would not otherwise. Errors meant for
+        a function or a log of this thread are ignored: other threads have neither.
     """
 
     sklearn: dict[str, Any]
@@ -37,14 +37,14 @@ def ambient() -> Ambient:
 
 
 def take_on(settings: Ambient) -> None:
-    """Set them for all that this thread does from now on.
+    """Apply settings to all that this thread does from now on.
 
     Parameters
     ----------
     settings : Ambient
-        Of a thread under the same releases.
+        From a thread that runs the same releases of scikit-learn and numpy.
     """
-    # A worker whose estimator has nothing of scikit-learn has not loaded it, and need not.
+    # A worker whose estimator uses nothing from scikit-learn has not loaded it, and need not.
     if (sklearn := sys.modules.get("sklearn")) is not None:
         sklearn.set_config(**settings.sklearn)
     np.seterr(**settings.numpy)  # type: ignore[arg-type]

@@ -1,19 +1,19 @@
 """What a runner is.
 
-A runner holds a fitted estimator and predicts on many rows with it, batch after batch. Runners differ in who computes a
-batch: this process, other processes, threads. They do not differ in the answer: on the same batches every runner
+A runner holds a fitted estimator and predicts on many rows with it, batch after batch. Runners differ in what computes
+a batch: this process, other processes, or threads. They do not differ in the answer: on the same batches every runner
 returns what `SerialRunner` returns, bit for bit, with the same dtype, shape and order of rows, or raises an exception
-of the same class. (A runner that cannot promise the last bit says so, in `Runner.bit_exact` or, where it depends on how
-the rows lie in memory, in its notes; docs/runners.md says which of them take on settings of the caller.)
+of the same class. (A runner that cannot promise the last bit says so in `Runner.bit_exact`, or in its notes if it
+depends on the memory layout of the rows; docs/runners.md says which runners compute under the caller's settings.)
 
 A runner is started once and then used for many calls. ::
 
     with SomeRunner(estimator, n_processes=4) as runner:
         labels = runner.predict(X, batch_size=1_000)
 
-Writing a runner takes three methods, `_start`, `_close` and `_run`, and a line in `infbench.runners.RUNNERS`. What
-everybody needs (checks of the arguments, splitting into batches, joining the answers) is here and in
-`infbench.runners.batches`. `tests/contracts.py` holds what every runner must pass.
+Writing a runner takes three methods, `_start`, `_close` and `_run`, and a line in `infbench.runners.RUNNERS`. What all
+runners need (checking arguments, splitting into batches, joining the answers) is here and in
+`infbench.runners.batches`. `tests/contracts.py` holds the tests that every runner must pass.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
 def check_estimator(estimator: Any) -> None:
-    """Raise unless the estimator is fitted, as far as anybody can tell.
+    """Raise unless the estimator is fitted, as far as can be told.
 
     Parameters
     ----------
     estimator : object
-        Where all of it is scikit-learn's, it is looked at. Others need not keep what they have learnt where
-        scikit-learn looks for it, or need not learn anything.
+        It is checked only if it and all estimators among its parameters are scikit-learn's. Others may keep what they
+        have learnt where scikit-learn does not look for it, or may learn nothing.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
-        What the estimator's own methods would raise, before any process starts.
+        What the estimator's own methods would raise, but before any process starts.
     """
     parts = (estimator, *parameters_of(estimator).values())
     if not hasattr(estimator, "fit") or not all(_of_sklearn(part) for part in parts if hasattr(part, "fit")):
         return
-    from sklearn.utils.validation import check_is_fitted  # not before: nobody else's estimator needs it loaded
+    from sklearn.utils.validation import check_is_fitted  # only now: other estimators do not need it loaded
 
-    # Before 1.6 scikit-learn does not know by itself that stateless transformers have nothing to fit.
+    # Before 1.6, scikit-learn does not know by itself that stateless transformers have nothing to fit.
     is_old = hasattr(estimator, "_get_tags") and not hasattr(estimator, "__sklearn_tags__")
     stateless = is_old and estimator._more_tags().get("stateless", False)  # noqa: SLF001
     if (is_old or hasattr(estimator, "__sklearn_tags__")) and not stateless:
@@ -68,7 +68,7 @@ def _of_sklearn(estimator: Any) -> bool:
 
 
 def parameters_of(estimator: Any) -> dict[str, Any]:
-    """Return what ``get_params`` gives; nothing for what does not keep its parameters as scikit-learn's estimators do.
+    """Return what ``get_params`` gives; nothing if the estimator does not keep its parameters as scikit-learn's do.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def parameters_of(estimator: Any) -> dict[str, Any]:
 
 
 def check_method(estimator: Any, method: str) -> None:
-    """Raise unless the estimator has the method and runners can call it.
+    """Raise unless the estimator has the method and a runner can call it.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ class Runner(ABC):
     estimator : object
         A fitted estimator. It is not changed and must not be changed while the runner is in use.
     n_processes : int or None, default=None
-        How many processes compute, the caller included where it computes too. None: as many as the CPUs that this
-        process may use, by affinity and container limits.
+        How many processes compute, including the caller if it computes too. None: one for each CPU that this process
+        may use, by affinity and container limits.
     inner_threads : int or None, default=1
         BLAS and OpenMP threads within each process that computes. None leaves the libraries at their defaults.
 
@@ -117,29 +117,29 @@ class Runner(ABC):
     name : str
         The runner's name in `infbench.RUNNERS`.
     bit_exact : bool
-        Whether the answer equals the serial one to the last bit. Where it does not, labels are equal all the same and
-        floats agree up to rounding.
+        Whether the answer equals the serial one to the last bit. If not, labels are still equal and floats agree up to
+        rounding.
     shares_out_rows : bool
-        Whether the batches of a call may be computed side by side. Where they are not, a call has one by default.
+        Whether the batches of a call may be computed side by side. If not, a call has one batch by default.
     closes_after_call : bool
-        Whether closing in a signal handler, amid a call, takes effect only when that call is over: what the runner is
-        made of cannot be ended before.
+        Whether closing the runner in a signal handler, in the middle of a call, takes effect only when that call is
+        over, because what the runner is built on cannot be ended earlier.
     takes_over : bool
-        Whether a process that has finished its own share may take over some of another's, where the runner can do that.
+        Whether a process that has finished its own share may take over part of another's, if the runner can do that.
     estimator, n_processes, inner_threads
-        As given; `n_processes` is a number always.
+        As given; `n_processes` is always a number.
 
     Raises
     ------
     InvalidParameterError
-        Where a number is not a positive int.
+        If a number is not a positive int.
     sklearn.exceptions.NotFittedError
-        Where the estimator is not fitted.
+        If the estimator is not fitted.
 
     Notes
     -----
-    Threads may share a runner: their calls take turns, and starting and closing wait for a call that is being made. A
-    fork of the process may not: it gets a `RunnerError`.
+    Threads may share a runner: their calls take turns, and starting and closing wait until the current call is over. A
+    fork of the process may not use it: it gets a `RunnerError`.
     """
 
     name: ClassVar[str]
@@ -166,14 +166,14 @@ class Runner(ABC):
         Returns
         -------
         Runner
-            The runner itself, ready. Whoever starts it closes it.
+            The runner itself, ready. The code that starts it must close it.
 
         Raises
         ------
         RunnerError
-            In a fork of the process that started it, and where the runner cannot be in this process or on this system.
+            In a fork of the process that started it, and if the runner cannot run in this process or on this system.
         WorkerStartError
-            Where workers do not come up; none is left running then.
+            If workers fail to start; none is left running then.
         """
         self._leave_turn_to_parent()
         if self._started_in_pid is not None:
@@ -185,9 +185,9 @@ class Runner(ABC):
         return self
 
     def close(self) -> None:
-        """End all that `start` started. May be called again; then it does nothing.
+        """End everything that `start` started. May be called again; then it does nothing.
 
-        In a signal handler, in the middle of a call, see `closes_after_call`.
+        For closing in a signal handler, in the middle of a call, see `closes_after_call`.
         """
         self._leave_turn_to_parent()
         if self._started_in_pid not in (None, os.getpid()):
@@ -217,28 +217,28 @@ class Runner(ABC):
         Parameters
         ----------
         X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
-            What the estimator takes.
+            Anything that the estimator takes.
         batch_size : int or None, default=None
-            Rows handed to one call of the estimator. None: an even share for each process, or all rows where rows are
-            not shared out: ``serial``, ``forest``, ``native`` and, where it does not pay, ``auto``.
+            Rows handed to one call of the estimator. None: an even share for each process, or all rows if the runner
+            does not share them out: ``serial``, ``forest``, ``native`` and, if it does not pay, ``auto``.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            What the estimator returns, the batches joined in the order of the rows.
+            What the estimator returns, with the batches joined in the order of the rows.
 
         Raises
         ------
         InvalidParameterError
-            Where `batch_size` is not a positive int, or `X` has no rows, is not two-dimensional, or has another number
-            of features than the estimator was fitted on.
+            If `batch_size` is not a positive int, or `X` has no rows, is not two-dimensional, or has a different number
+            of features from the rows that the estimator was fitted on.
         MissingMethodError
-            Where the estimator has no such method.
+            If the estimator has no such method.
         RunnerError
-            Where the runner is not started, or is already running a call on this thread, or a worker fails.
+            If the runner is not started or is already running a call on this thread, or if a worker fails.
         Exception
-            Whatever the estimator raises: what the first failing batch raised or, with ``pool``, ``pool_per_task``,
-            ``loky``, ``threading``, ``mpire``, ``dask`` and ``ray``, what any failing batch raised.
+            Whatever the estimator raises: the exception of the first failing batch or, with ``pool``,
+            ``pool_per_task``, ``loky``, ``threading``, ``mpire``, ``dask`` and ``ray``, that of any failing batch.
         """
         return self.run("predict", X, batch_size=batch_size)
 
@@ -303,7 +303,7 @@ class Runner(ABC):
             return self._call(method, Batches(sliceable(X), n_samples, int(batch_size)))
 
     def _call(self, method: str, batches: Batches) -> Any:
-        """Compute all batches, and then close where a signal handler would have done so."""
+        """Compute all batches, then close if a signal handler has asked for that meanwhile."""
         self._is_called = True
         try:
             self._check_started()  # another thread, or a signal handler, may have closed it meanwhile
@@ -314,14 +314,14 @@ class Runner(ABC):
                 self._must_close = False
                 self._close()
 
-    def default_batch_size(self, n_samples: int, method: str = "predict") -> int:  # noqa: ARG002  # most ask nobody
-        """Return the rows of a batch where nobody says otherwise: the fewest batches that keep every process busy.
+    def default_batch_size(self, n_samples: int, method: str = "predict") -> int:  # noqa: ARG002  # for `auto`
+        """Return the default number of rows of a batch: the fewest batches that keep every process busy.
 
         Parameters
         ----------
         n_samples : int
         method : str, default="predict"
-            What is called; ``auto`` finds out for each.
+            The method to be called; ``auto`` decides for each method separately.
 
         Returns
         -------
@@ -340,16 +340,16 @@ class Runner(ABC):
         Returns
         -------
         ndarray of shape `shape`
-            Not initialised. It may outlive the runner. One of ``process`` takes two file descriptors while it lives.
+            Not initialised. It may outlive the runner. With ``process`` it takes two file descriptors while it lives.
 
         Raises
         ------
         RunnerError
-            Where the runner is not started.
+            If the runner is not started.
         ValueError
-            Where a length is negative.
+            If a length is negative.
         MemoryError, OSError
-            Where there is not enough memory.
+            If there is not enough memory.
         """
         self._check_started()
         return self._empty(shape, dtype)
@@ -360,7 +360,7 @@ class Runner(ABC):
         self._is_called = self._must_close = False
 
     def _leave_turn_to_parent(self) -> None:
-        """Make a lock anew in a fork: the thread that held the old one is not there to release it."""
+        """Make a new lock in a fork: the thread that held the old one does not exist there and cannot release it."""
         if self._turn_pid != os.getpid():
             self._make_turn()
 
@@ -374,7 +374,7 @@ class Runner(ABC):
             )
 
     def _check_not_closed(self, cause: BaseException | None = None) -> None:
-        """Raise, in the middle of a call, where a signal handler has closed the runner."""
+        """Raise, in the middle of a call, if a signal handler has closed the runner."""
         if self._started_in_pid is None:
             raise RunnerError("the runner was closed during the call") from cause
 
@@ -387,10 +387,10 @@ class Runner(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """End everything, also when a call was interrupted half-way."""
+        """End everything, even after a call that was interrupted half-way."""
 
-    def _close_in_fork(self) -> None:  # noqa: B027  # most have nothing there
-        """Let go of what a fork of the process that started has of it, and leave that process alone."""
+    def _close_in_fork(self) -> None:  # noqa: B027  # most runners hold nothing there
+        """Release what a fork has inherited of the runner, without touching the process that started it."""
 
     @abstractmethod
     def _run(self, method: str, batches: Batches) -> Any:

@@ -12,18 +12,18 @@ from infbench.errors import InvalidParameterError
 from infbench.runners.layout import brought_together, copy_with_strides
 
 _TEXT = "USO"
-"""Kinds of arrays that may have one dimension: what takes documents takes them so."""
+"""Kinds of arrays that may have one dimension: estimators for documents take them like that."""
 
 
 def check_rows(X: Any, estimator: Any) -> int:
-    """Return the number of rows of `X`, after the checks that need no look at the values.
+    """Return the number of rows of `X`, after the checks that do not read its values.
 
     Parameters
     ----------
     X : array-like, sparse matrix or DataFrame of shape (n_samples, n_features)
     estimator : object
-        Its ``n_features_in_``, where it has one, must fit an array. A DataFrame is left to the estimator, which looks
-        at the names of the columns too.
+        If it has ``n_features_in_``, an array must have as many columns. DataFrames are left to the estimator, which
+        checks the names of the columns too.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def check_rows(X: Any, estimator: Any) -> int:
 
 
 def sliceable(X: Any) -> Any:
-    """Return `X`, or its rows in a form that can be sliced where it is a sparse matrix in one that cannot."""
+    """Return `X`, or its rows in a format that can be sliced if it is a sparse matrix in one that cannot."""
     return X.tocsr() if hasattr(X, "tocsr") and X.format in {"coo", "dia", "bsr"} else X
 
 
@@ -70,9 +70,9 @@ def untouchable(X: Any) -> Any:
 
 
 def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -> Any:
-    """Compute rows that other processes see too, and that are needed as they are should this one die half-way."""
+    """Compute rows that other processes see too, and that must stay as they are in case this one dies half-way."""
     may_change = X.flags.writeable
-    if may_change and not X.flags.forc:  # an estimator's own copy, of what is read-only, would have no gaps
+    if may_change and not X.flags.forc:  # the copy that an estimator makes of read-only rows would have no gaps
         near = brought_together(X)
         return call(copy_with_strides(X)[0] if near is X else near)
     X.flags.writeable = False
@@ -85,15 +85,15 @@ def call_without_changing(call: Callable[[Any], Any], X: np.ndarray[Any, Any]) -
 
 
 def take(X: Any, start: int, stop: int) -> Any:
-    """Return the rows from `start` up to `stop`, as a view where `X` can give one."""
+    """Return the rows from `start` up to `stop`, as a view if `X` can give one."""
     return X.iloc[start:stop] if hasattr(X, "iloc") else X[start:stop]
 
 
 def packed(batch: Any) -> Any:
     """Return a batch in a form that keeps its memory order when it is pickled.
 
-    A slice of rows of a Fortran-ordered array is contiguous in no order, and pickle would make it C-ordered. BLAS takes
-    another path then, and the answer may differ in the last bit.
+    A slice of rows of a Fortran-ordered array is contiguous in neither order, and pickle would make it C-ordered. BLAS
+    would then take another path, and the answer might differ in the last bit.
     """
     if isinstance(batch, np.ndarray) and not batch.flags.forc:
         return batch.copy(order="K")
@@ -129,7 +129,7 @@ class Batches:
         return (self[index] for index in range(len(self)))
 
     def take(self, start: int, stop: int) -> Any:
-        """Return all rows from batch `start` up to batch `stop`, as a view where `X` can give one."""
+        """Return all rows from batch `start` up to batch `stop`, as a view if `X` can give one."""
         return take(self.X, *self.rows(start, stop))
 
     def rows(self, start: int, stop: int) -> tuple[int, int]:
@@ -144,7 +144,7 @@ def join(outputs: Sequence[Any]) -> Any:
     ----------
     outputs : sequence
         At least one answer: ndarrays, sparse matrices, DataFrames of pandas or polars, or lists or tuples with one
-        ndarray for each output. All of one kind.
+        ndarray for each output. All are of one kind.
 
     Returns
     -------

@@ -14,8 +14,8 @@ import numpy as np
 _PAGE_BYTES = mmap.PAGESIZE
 
 _PIECE_BYTES = 1 << 20
-"""Memory is reserved in such pieces. A signal in the middle of one has the kernel begin it anew, so what takes longer
-than the interval of a timer, as of a profiler, would never come to its end."""
+"""Memory is reserved in pieces of this size. A signal in the middle of one makes the kernel begin it anew, so a piece
+that takes longer than the interval of a timer, such as a profiler's, would never be finished."""
 
 
 class SharedBuffer:
@@ -51,11 +51,11 @@ class SharedBuffer:
         Raises
         ------
         OSError
-            Where there is not enough memory.
+            If there is not enough memory.
         """
         n_bytes = max(1, -(-n_bytes // _PAGE_BYTES)) * _PAGE_BYTES
-        if n_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
-            raise OSError(errno.ENOMEM, f"{n_bytes:,} bytes are more than this machine has")  # it would try, and kill
+        if n_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):  # the kernel would try, then kill
+            raise OSError(errno.ENOMEM, f"{n_bytes:,} bytes are more than this machine has")
         fd = anonymous_file()
         try:
             if hasattr(os, "posix_fallocate"):
@@ -81,7 +81,7 @@ class SharedBuffer:
         Returns
         -------
         ndarray of shape `shape`
-            A view. It keeps the memory mapped after `close`, until it is gone itself.
+            A view. It keeps the memory mapped after `close`, for as long as it lives.
         """
         return np.ndarray(shape, dtype, self._map, offset, strides)
 
@@ -94,19 +94,19 @@ class SharedBuffer:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
-            # Not `self._map.close()`, which unmaps the memory below the arrays that lie in it: numpy keeps a reference
-            # to the mapping, but no lock on it. It goes with the last of them.
+            # Not `self._map.close()`, which would unmap the memory under the arrays that lie in it: numpy keeps a
+            # reference to the mapping, but no lock on it. The mapping goes with the last of them.
             del self._map
 
     def __del__(self) -> None:
-        self.close()  # a handler of a signal may have raised in whoever would do so
+        self.close()  # a signal handler may have raised before anybody did so
 
 
 def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:
-    """Return `buffer` if it holds `n_bytes`, otherwise a larger one in its place; the old one is closed.
+    """Return `buffer` if it holds `n_bytes`; otherwise close it and return a larger one in its place.
 
-    The first touch of a page costs some twenty times as much as writing it again, so buffers are kept between calls and
-    grow by half at least: seldom.
+    The first touch of a page costs some twenty times as much as writing it again, so buffers are kept between calls,
+    and grow seldom: by at least half.
     """
     if buffer is not None:
         if buffer.n_bytes >= n_bytes:
@@ -117,7 +117,7 @@ def grown(buffer: SharedBuffer | None, n_bytes: int) -> SharedBuffer:
 
 
 def anonymous_file() -> int:
-    """Return the descriptor of a new file without a name, in memory where the system has such. The caller closes it."""
+    """Return the descriptor of a new unnamed file, in memory if the system has such files. The caller closes it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("infbench", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:  # no memfd outside Linux

@@ -25,9 +25,9 @@ def plan_shares(n_batches: int, n_processes: int) -> tuple[tuple[int, int], ...]
     Returns
     -------
     tuple of (int, int)
-        First batch and one past the last for each worker that gets any. What comes before the first of them is the
-        caller's own, at least one batch and a little less than an even share of many: what it gives away and could
-        have computed itself it takes over again, which costs nothing, while no worker can take over from it.
+        First batch and one past the last, for each worker that gets any. The batches before the first share are the
+        caller's own: at least one, and of many batches a little less than an even share. If the caller gives away too
+        much, it takes some of it back, which costs nothing, while no worker can take over from it.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def plan_shares(n_batches: int, n_processes: int) -> tuple[tuple[int, int], ...]
 
 @dataclass
 class Held:
-    """A share in a worker's hands, up to `limit`: what comes after it the caller has taken over."""
+    """A share that a worker holds, up to `limit`: the rest has been taken over, or nobody needs it."""
 
     worker: WorkerHandle
     share: Share
@@ -57,17 +57,17 @@ class Held:
     retried: bool = False
 
     def is_needed(self) -> bool:
-        """Tell whether the answer needs any of what the worker is to compute."""
+        """Tell whether any of the batches that the worker is to compute is needed."""
         return self.share.start < self.limit
 
     def end_at(self, limit: int) -> None:
-        """Leave what comes after `limit` to the caller, or to nobody."""
+        """Leave the batches from `limit` on to the caller, or to nobody."""
         self.limit = self.worker.desk.words[LIMIT] = limit
 
     def rest(self) -> int:
-        """Return how many batches the caller may take over: what the worker has not begun.
+        """Return how many batches the caller may take over: those that the worker has not begun.
 
-        None of a share that a worker died of, or the caller might be the next to die of it.
+        It is 0 for a share that a worker died of: the caller might be the next to die of it.
         """
         return 0 if self.retried else self.limit - self.worker.desk.words[NEXT]
 
@@ -87,7 +87,7 @@ class Call:
     began_s : float
         By `time.perf_counter`.
     n_own : int
-        So many batches, the first ones, the caller keeps for itself.
+        How many batches, the first ones, the caller keeps for itself.
     own : dict of int to object
         Batch to its answer, for those that the caller computed.
     joined : dict of int to (int, object)
@@ -95,7 +95,7 @@ class Call:
     errors : dict of int to BaseException
         Batch to what it raised.
     held : dict of int to Held
-        Index of a worker to the share that it has not answered for.
+        Index of a worker to the share that it has yet to answer.
     """
 
     def __init__(self, method: str, batches: Batches) -> None:
@@ -113,7 +113,7 @@ class Call:
         return any(held.is_needed() for held in self.held.values())
 
     def fail(self, batch: int, error: BaseException) -> None:
-        """Take what a batch raised. What comes after the first one that did nobody needs any more."""
+        """Take what a batch raised. Nobody needs what comes after the first batch that raised."""
         self.errors[batch] = error
         for held in self.held.values():
             if batch < held.limit:
@@ -128,7 +128,7 @@ class Call:
             self.joined[held.share.start] = done.stop, answers
 
     def take_error(self) -> BaseException:
-        """Return the error of the first batch that has one, and forget all."""
+        """Return the error of the first batch that has one, and forget all errors."""
         error = self.errors[min(self.errors)]
         self.errors.clear()
         return error
@@ -140,7 +140,7 @@ class Call:
             try:
                 raise error
             finally:
-                del error  # it would hold itself, and all rows with it, until the next collection
+                del error  # a cycle would keep it, and all rows, until the next garbage collection
         parts, index = [], 0
         while index < len(self.batches):
             if index in self.joined:

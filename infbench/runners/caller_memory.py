@@ -17,14 +17,13 @@ from infbench.runners.messages import Place
 Buffer = Any  # an ndarray or a memoryview
 
 READ_S, READ_S_PER_BYTE = 10e-6, 0.2e-9
-"""What a worker takes to read a batch, and for each byte that lies in no cache: 8 kB that did were measured at 9 to 12
-us, 4 MB at 0.7 to 0.8 ms. On another machine, whose memory others use too, 4 MB took 0.4 ms out of a cache and 2.5 ms
-otherwise: see docs/read_rows.py."""
+"""How long a worker takes to read a batch, and on top of that for each byte, if it lies in no cache: 8 kB that lay in
+none were measured at 9 to 12 us, 4 MB at 0.7 to 0.8 ms. On another machine, whose memory others use too, 4 MB took 0.4
+ms from a cache and 2.5 ms otherwise: see docs/read_rows.py."""
 
 _AHEAD_BYTES = 1 << 19
-"""Where a batch has less, so much is read at once, for the next ones too: what each reading costs, however little it
-reads, took 0.5 to 2.4 % of calls with batches of 8 and 80 kB. To read more gained no more, and need not fit in a
-cache."""
+"""If a batch is smaller than this, the next ones are read along with it, up to this size in all: the fixed cost of each
+read took 0.5 to 2.4 % of calls with batches of 8 and 80 kB. Reading more gained no more, and may not fit in a cache."""
 
 _SAMPLE_BYTES = 16
 _Piece = ctypes.c_size_t * 2  # struct iovec: an address and a number of bytes
@@ -42,7 +41,7 @@ _process_vm_readv = _find_process_vm_readv()
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
-    """Return where the first element of an array is."""
+    """Return the address of the first element of an array."""
     address: int = array.__array_interface__["data"][0]
     return address
 
@@ -53,20 +52,20 @@ class OwnMemory:
     Attributes
     ----------
     fd : int
-        A descriptor that reads it. -1 when it is closed.
+        A descriptor to read it from. -1 when it is closed.
     pid : int
     sample_address : int
-        Where a few bytes lie that no other process has there: by them a reader sees whose memory it reads.
+        The address of a few bytes that no other process has there: by them a reader checks whose memory it reads.
 
     Raises
     ------
     OSError
-        Where the system has no such file, or it does not read as it should.
+        If the system has no such file, or reading it does not work as it should.
 
     Notes
     -----
-    Linux looks at permissions when the file is opened, and a process may always open its own: see proc_pid_mem(5). The
-    descriptor does not keep the memory alive; when its process has gone, there is nothing to be read.
+    Linux checks permissions when the file is opened, and a process may always open its own: see proc_pid_mem(5). The
+    descriptor does not keep the memory alive; once its process is gone, there is nothing to read.
     """
 
     fd: int = -1
@@ -87,7 +86,7 @@ class OwnMemory:
             os.close(fd)
 
     def __del__(self) -> None:
-        self.close()  # a handler of a signal may have raised in whoever would do so
+        self.close()  # a signal handler may have raised before anybody did so
 
     def _reads_as_it_should(self) -> bool:
         try:
@@ -102,12 +101,12 @@ class CallerMemory:
     Parameters
     ----------
     fd, pid, sample_address : int
-        From its `OwnMemory`. The descriptor stays the giver's to close.
+        From its `OwnMemory`. The descriptor is not closed here.
 
     Notes
     -----
-    There are two ways. process_vm_readv(2) is faster, 0.4 ms for 4 MB instead of 0.7, but some systems allow it to
-    nobody but a parent: see ptrace(2) on Yama. The descriptor may always be read.
+    There are two ways. process_vm_readv(2) is faster, 0.4 ms for 4 MB instead of 0.7, but some systems allow it to none
+    but a parent: see ptrace(2) on Yama. The descriptor can always be read.
     """
 
     def __init__(self, fd: int, pid: int, sample_address: int) -> None:
@@ -119,7 +118,7 @@ class CallerMemory:
             self._read = self._read_by_pid
             sample = np.empty(_SAMPLE_BYTES, np.uint8)
             try:
-                self._read(sample, sample_address)  # turns to the descriptor by itself where it is not allowed
+                self._read(sample, sample_address)  # falls back to the descriptor by itself if not allowed
                 is_right = sample.tobytes() == os.pread(fd, _SAMPLE_BYTES, sample_address)
             except OSError:
                 is_right = False
@@ -127,7 +126,7 @@ class CallerMemory:
                 self._read = self._read_by_fd
 
     def read(self, memory: Buffer, address: int) -> None:
-        """Fill some memory with what lies at an address there.
+        """Fill `memory` with what lies at an address of the other process.
 
         Parameters
         ----------
@@ -138,12 +137,12 @@ class CallerMemory:
         Raises
         ------
         EOFError
-            Where the process is gone.
+            If the process is gone.
         OSError
-            Where it has no memory at that address (any more).
+            If it has no memory at that address (any more).
         """
         n_bytes = self._read(memory, address)
-        while 0 < n_bytes < memory.nbytes:  # the system hands over 2 GB at once, at most
+        while 0 < n_bytes < memory.nbytes:  # the system reads at most 2 GB at once
             rest = memoryview(memory).cast("B")[n_bytes:]
             done = self._read(rest, address + n_bytes)
             n_bytes = n_bytes + done if done else 0
@@ -163,7 +162,7 @@ class CallerMemory:
             number = ctypes.get_errno()
             if number == errno.ESRCH:
                 return 0
-            if number == errno.EPERM:  # to anybody but a parent, or as the caller has changed its user since
+            if number == errno.EPERM:  # to all but a parent, or because the caller has changed its user
                 self._read = self._read_by_fd
                 return self._read_by_fd(memory, address)
             raise OSError(number, os.strerror(number))
@@ -171,7 +170,7 @@ class CallerMemory:
 
 
 class RowReader:
-    """Copies rows out of another process's memory, those of several small batches at once.
+    """Copies rows out of another process's memory, several small batches at a time.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ class RowReader:
     place : Place
         Of an array of shape (n_samples, n_features) in that memory.
     end : int
-        One past the last row that will be asked for: what lies behind it is not read ahead.
+        One past the last row that will be asked for: later ones are not read ahead.
     """
 
     def __init__(self, memory: CallerMemory, place: Place, end: int) -> None:
@@ -242,7 +241,7 @@ class RowReader:
         return np.ndarray(shape, self._dtype, memory, before, self._strides)
 
     def _read_pieces(self, memory: memoryview, shape: tuple[int, ...], begin: int, before: int) -> None:
-        """Read each row, or each column where they lie further apart, and not what lies between them."""
+        """Read each row, or each column if columns lie further apart, but not what lies between them."""
         outer = 0 if abs(self._strides[0]) >= abs(self._strides[1]) else 1
         inner = slice(1 - outer, 2 - outer)
         piece_before, piece_bytes = extent(shape[inner], self._strides[inner], self._dtype.itemsize)

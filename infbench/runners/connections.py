@@ -16,19 +16,19 @@ from weakref import WeakSet
 from infbench.runners.signals import broken_pipe_raises
 
 _WITH_FD = b"."
-"""A descriptor needs a byte to go with."""
+"""A descriptor cannot be sent without a byte of data."""
 
 
 def private_pipe() -> tuple[Connection, Connection]:
-    """Return the two ends of a connection, of which a fork of this process closes its copies.
+    """Return the two ends of a connection; forks of this process close their copies.
 
-    With one, a fork that lives on would keep the other side from noticing that an end is closed, or its process dead.
+    Otherwise a fork that lives on would keep the other side from noticing that an end is closed, or its process dead.
     """
     with _forks_wait:
         ends: tuple[Connection, Connection] = multiprocessing.Pipe(duplex=True)
         _private.update(ends)
     for end in ends:
-        os.set_blocking(end.fileno(), True)  # it is not where gevent has put its own sockets in place of Python's
+        os.set_blocking(end.fileno(), True)  # they do not block if gevent has replaced Python's sockets
     return ends
 
 
@@ -44,22 +44,22 @@ def kept_by_forks(end: Connection) -> Iterator[None]:
 
 @contextmanager
 def _socket_of(connection: Connection) -> Iterator[socket.socket]:
-    """Return a context manager, of a copy for what a Connection cannot do, as private."""
+    """Return a context manager; it gives a private copy, as a socket, for what a Connection cannot do."""
     with _forks_wait:
         copy = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
         _private.add(copy)
     with copy:
-        copy.settimeout(None)  # a program may have set another one for all sockets ...
+        copy.settimeout(None)  # the program may have set another timeout for all sockets ...
         os.set_blocking(copy.fileno(), True)  # ... and then, or with gevent, the connection would not block any more
         yield copy
 
 
 _private: WeakSet[Connection | socket.socket] = WeakSet()
-_forks_wait = threading.RLock()  # held by a fork, and from the making of what is private to its noting
+_forks_wait = threading.RLock()  # held during a fork, and while something private is made and noted
 _thread = threading.local()
 
 
-def _become_fork() -> None:
+def _after_fork_in_child() -> None:
     keeps = getattr(_thread, "keeps", None)
     for ours in _private:
         if ours is not keeps:
@@ -70,7 +70,9 @@ def _become_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_forks_wait.acquire, after_in_parent=_forks_wait.release, after_in_child=_become_fork)
+    os.register_at_fork(
+        before=_forks_wait.acquire, after_in_parent=_forks_wait.release, after_in_child=_after_fork_in_child
+    )
 
 
 def send(connection: Connection, message: Any) -> None:
@@ -95,12 +97,12 @@ def receive_any(connection: Connection) -> bytes:
     Raises
     ------
     EOFError, ConnectionError
-        Where the other side is gone.
+        If the other side is gone.
     """
     try:
         return connection.recv_bytes()
     except OSError as error:
-        if type(error) is OSError and error.errno is None:  # how multiprocessing says that it ended in a message
+        if type(error) is OSError and error.errno is None:  # how multiprocessing says that it ended mid-message
             raise EOFError(*error.args) from error
         raise
 
@@ -111,7 +113,7 @@ def receive_bytes(connection: Connection) -> bytes:
     Raises
     ------
     EOFError, ConnectionError
-        Where the other side is gone.
+        If the other side is gone.
     """
     while not (message := receive_any(connection)):
         pass
@@ -124,15 +126,15 @@ def receive(connection: Connection) -> Any:
     Raises
     ------
     EOFError, ConnectionError
-        Where the other side is gone.
+        If the other side is gone.
     """
     return pickle.loads(receive_bytes(connection))
 
 
 def send_fd(connection: Connection, fd: int) -> None:
-    """Send a descriptor, which stays the caller's to close."""
+    """Send a descriptor, which the caller still has to close."""
     with _socket_of(connection) as ours, broken_pipe_raises():
-        # Not by multiprocessing: from Python 3.14 on it waits for an answer, which others may read as theirs.
+        # Not with multiprocessing: from Python 3.14 on it waits for an answer, which others may read as theirs.
         socket.send_fds(ours, [_WITH_FD], [fd])
 
 
@@ -142,25 +144,25 @@ def receive_fd(connection: Connection) -> int:
     Raises
     ------
     EOFError, ConnectionError
-        Where the other side is gone.
+        If the other side is gone.
     """
     with _socket_of(connection) as ours:
         _, fds, _, _ = socket.recv_fds(ours, len(_WITH_FD), 1)
     if not fds:
         raise EOFError
     fd = int(fds[0])
-    os.set_inheritable(fd, False)  # or what the program starts later would keep the memory
+    os.set_inheritable(fd, False)  # or processes that start later would keep the memory
     return fd
 
 
 def hang_up(connection: Connection, how: int) -> None:
-    """Close a connection for the other side, whoever else has a copy of this one.
+    """Close a connection for the other side, even if other processes have copies of this end.
 
     Parameters
     ----------
     connection : Connection
     how : int
-        ``socket.SHUT_RDWR``; or ``socket.SHUT_WR``, where it is read until the other side closes it too.
+        ``socket.SHUT_RDWR``; or ``socket.SHUT_WR``, to go on reading until the other side closes it too.
     """
     with suppress(OSError), _socket_of(connection) as ours:
         ours.shutdown(how)

@@ -32,7 +32,7 @@ from infbench.runners.connections import (
 from infbench.runners.helper import Helper
 from infbench.runners.launcher import launcher, main_is_importable
 from infbench.runners.layout import dump
-from infbench.runners.mailbox import DESK_BYTES, NEXT, Desk
+from infbench.runners.mailbox import DESK_BYTES, LIMIT, NEXT, Desk
 from infbench.runners.messages import Done, News, Share, exception_from_bytes
 
 _EXIT_TIMEOUT_S = 2.0
@@ -50,19 +50,19 @@ class WorkerHandle:
     index : int
         Which of the workers this is.
     pid : int
-        -1 where there is no process.
+        -1 if there is no process.
     desk : Desk
         What it and the caller write to each other.
     connection : Connection
     busy : bool
-        Whether a share was sent whose `Done` has not been received.
+        Whether a share has been sent, and its `Done` not yet received.
     answers : SharedBuffer or None
         The memory where the worker puts its answers.
     shown : set of int
-        Keys of the memory for rows that the worker has mapped.
+        Keys of the row memory that the worker has mapped.
     kept_off : int or None
         The CPU that the process may not use.
-    told : Ambient or None
+    settings : Ambient or None
         The settings that the worker has taken on.
     """
 
@@ -73,20 +73,25 @@ class WorkerHandle:
         self.answers: SharedBuffer | None = None
         self.shown: set[int] = set()
         self.kept_off: int | None = None
-        self.told: Ambient | None = None
+        self.settings: Ambient | None = None
         self.desk: Desk
         self.connection: Connection
         self._seen_next = -1
         self._seen_s = 0.0
 
     def connect(self, connection: Connection, pid: int) -> None:
-        """Take a new process for this worker."""
+        """Attach a new process to this worker."""
         self.connection = connection
         self.pid = pid
         self.busy = False
         self.shown = set()
         self.kept_off = None
-        self.told = None
+        self.settings = None
+
+    def stop(self) -> None:
+        """Let the worker begin no further batch of its share."""
+        with suppress(ValueError):  # a failed restart, or closing, has released the desk
+            self.desk.words[LIMIT] = 0
 
     def send(self, share: Share, news: Sequence[News], pickled: bytes | None) -> None:
         """Hand a share over; see `Share` for what follows it."""
@@ -103,12 +108,12 @@ class WorkerHandle:
         self._seen_s = time.monotonic()
 
     def receive(self) -> tuple[Done, Any] | None:
-        """Return what became of the share, if the worker has said so, and its answers or what it raised.
+        """Return the `Done` of the share with its answers or what it raised, or None if the worker has yet to report.
 
         Raises
         ------
         EOFError, ConnectionError
-            Where the worker is gone.
+            If the worker is gone.
         """
         message = self.desk.dones.take()
         if message is None:
@@ -131,7 +136,7 @@ class WorkerHandle:
         return done, answers
 
     def seconds_at_a_batch(self) -> float:
-        """Return for how long, as far as repeated calls of this can tell, the worker has been at its present batch."""
+        """Return how long the worker has been at its present batch, as far as repeated calls can tell."""
         if self.desk.words[NEXT] != self._seen_next:
             self._seen_next = self.desk.words[NEXT]
             self._seen_s = time.monotonic()
@@ -142,7 +147,7 @@ class WorkerHandle:
         self.busy = False
         if self.pid != -1:
             self.pid = -1
-            hang_up(self.connection, socket.SHUT_RDWR)  # unless this is a fork, where it has been closed
+            hang_up(self.connection, socket.SHUT_RDWR)  # does nothing in a fork, where it is closed already
             self.connection.close()
             if self.answers is not None:
                 self.answers.close()
@@ -155,29 +160,30 @@ class Crew:
     Parameters
     ----------
     estimator : object
-        Pickled to the template, whenever one starts.
+        Pickled for every template that starts.
     n_workers : int
     inner_threads : int or None
         BLAS and OpenMP threads of each worker.
     start_method : {"forkserver", "spawn", "fork"}
-        How the template starts: forked by the launcher, anew, or forked by the caller. It forks the workers always.
+        How the template starts: forked by the launcher, as a new process, or forked by the caller. It always forks the
+        workers itself.
     spin_s : float
-        Seconds for which a worker looks for its next share before it sleeps; 0 where there are not enough CPUs.
+        Seconds for which a worker polls for its next share before it sleeps; 0 if there are not enough CPUs.
     own_memory : OwnMemory or None
-        For the workers to read. It stays the caller's to close, and open as long as the crew is.
+        The caller's memory, for the workers to read. The caller closes it, but not before the crew.
 
     Attributes
     ----------
     workers : list of WorkerHandle
     template : Helper or None
-        None where there are no workers.
+        None if there are no workers.
     main_is_importable : bool
-        Whether workers can have the main module, and so what is pickled by its name there.
+        Whether workers can have the main module, and so load what is pickled by name from it.
 
     Raises
     ------
     WorkerStartError
-        Where the estimator cannot be pickled or does not load there. No process is left running then.
+        If the estimator cannot be pickled, or does not load in the template. No process is left running then.
     """
 
     def __init__(
@@ -197,7 +203,7 @@ class Crew:
         self._own_memory = own_memory
         # A fork has the main module, whatever that is.
         self.main_is_importable = start_method == "fork" or main_is_importable()
-        self._this_cpu = _cpu_teller() if spin_s and inner_threads == 1 else None
+        self._this_cpu = _find_sched_getcpu() if spin_s and inner_threads == 1 else None
         self._cpus = os.sched_getaffinity(0) if self._this_cpu else set()
         self._is_closed = False
         self.template: Helper | None = None
@@ -213,9 +219,9 @@ class Crew:
     def keep_off_this_cpu(self) -> None:
         """Move all workers away from the CPU that the caller computes on.
 
-        A message wakes a worker on the CPU of its sender, as kernels expect that one to sleep next. But the caller
-        computes, and it takes tens of milliseconds until the two are moved apart: longer than most calls. Where threads
-        of the estimator need CPUs as well, workers may use all of them.
+        A message wakes a worker on the CPU of its sender, as the kernel expects the sender to sleep next. But the
+        caller computes, and it takes tens of milliseconds until the kernel moves the two apart: longer than most calls.
+        If threads of the estimator need CPUs as well, workers may use all of them.
         """
         if self._this_cpu is None:
             return
@@ -237,20 +243,20 @@ class Crew:
         Returns
         -------
         int or None
-            The exit code of the old process; None where the template was gone too, and so nobody can tell.
+            The exit code of the old process; None if the template was gone too, so that nobody can tell.
 
         Raises
         ------
         WorkerStartError
-            Where there can be no new process.
+            If no new process can start.
         RunnerError
-            Where a signal handler has closed the runner.
+            If a signal handler has closed the runner.
         """
         pid = worker.pid
         worker.disconnect()
         exit_code: int | None = None
         with _start_errors(), suppress(EOFError, ConnectionError):
-            if pid != -1 and self.template is not None:  # or an earlier replacement did not come to its end
+            if pid != -1 and self.template is not None:  # if not, an earlier replacement was cut short
                 send(self.template.connection, ("end", pid))
                 exit_code = receive(self.template.connection)
                 self._fork(self.template, worker)
@@ -287,7 +293,7 @@ class Crew:
         if not self.workers:  # the caller computes alone
             return
         with _start_errors():
-            # New with every template: where the last one was killed, a worker of it may still be at a batch.
+            # New with every template: if the last one was killed, one of its workers may still be at a batch.
             self._control = SharedBuffer.create(len(self.workers) * DESK_BYTES)
             memory = self._control.view()
             for worker in self.workers:
@@ -308,7 +314,7 @@ class Crew:
     def _clear_desks(self) -> None:
         if self._control is not None:
             for worker in self.workers:
-                if hasattr(worker, "desk"):  # or a signal handler raised before it had one
+                if hasattr(worker, "desk"):  # it has none if a signal handler raised first
                     worker.desk.close()
             self._control.close()
             self._control = None
@@ -317,7 +323,7 @@ class Crew:
         try:
             dump(self._estimator, file, main_is_importable=self.main_is_importable)
             file.flush()
-        except TimeoutError:  # of a signal handler
+        except TimeoutError:  # raised by a signal handler
             raise
         except Exception as broken:
             raise WorkerStartError(f"the estimator cannot be pickled for the workers: {broken!r}") from broken
@@ -331,8 +337,8 @@ class Crew:
         except (EOFError, ConnectionError) as gone:
             python = os.fsdecode(spawn.get_executable())
             raise WorkerStartError(
-                f"the launcher process died: does {python} run infbench? What runs it is for "
-                "multiprocessing.set_executable() to say"
+                f"the launcher process died: can {python} run infbench? If not, name a Python that can to "
+                "multiprocessing.set_executable()"
             ) from gone
 
     def _load(self, template: Helper, pickled: BinaryIO) -> None:
@@ -345,7 +351,7 @@ class Crew:
             send_fd(template.connection, self._control.fd)
             if memory is not None:
                 send_fd(template.connection, memory.fd)
-            send_fd(template.connection, pickled.fileno())  # of megabytes, which a connection would copy by and by
+            send_fd(template.connection, pickled.fileno())  # a connection would copy its megabytes bit by bit
             answer = receive(template.connection)
         except (EOFError, ConnectionError) as gone:
             raise WorkerStartError(_DIED) from gone
@@ -374,31 +380,31 @@ class Crew:
 
 @contextmanager
 def _start_errors() -> Iterator[None]:
-    """Raise what says that the system lets no process start as the error that callers know."""
+    """Turn the errors of a system that starts no process into the `WorkerStartError` that callers know."""
     try:
         yield
-    except TimeoutError:  # of a signal handler: nothing here has a limit of time that raises it
+    except TimeoutError:  # raised by a signal handler: nothing here has a time limit
         raise
     except (EOFError, OSError) as error:
-        raise WorkerStartError(f"the system starts no worker: {error!r}") from error
+        raise WorkerStartError(f"the system cannot start a worker: {error!r}") from error
 
 
 _crews: WeakSet[Crew] = WeakSet()
 
 
-def _become_fork() -> None:
-    """Leave all crews, and their memory, to the process that has them."""
+def _after_fork_in_child() -> None:
+    """Leave all crews, and their memory, to the process that made them."""
     for crew in _crews:
         with suppress(Exception):  # nobody would see it here
             crew.close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_become_fork)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _cpu_teller() -> Callable[[], int] | None:
-    """Return what tells the CPU that the calling thread is on, or None where processes cannot be moved."""
+def _find_sched_getcpu() -> Callable[[], int] | None:
+    """Return a function that tells the CPU of the calling thread, or None if processes cannot be moved."""
     return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from infbench.errors import RunnerError
+from infbench.extras import import_extra
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
-from infbench.runners.extras import import_extra
 from infbench.runners.inner_threads import inner_threads_of_worker
 from infbench.runners.signals import ctrl_c_waits
 
@@ -20,26 +20,26 @@ class DaskRunner(Runner):
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted, picklable estimator.
     n_processes : int or None, default=None
-        Worker processes of a cluster of its own. A cluster that is given has the workers that it has.
+        Worker processes of the runner's own cluster. A cluster given by `address` keeps the workers that it has.
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each worker.
     address : str or None, default=None
-        Address of a scheduler, as ``"tcp://host:8786"``. None: a cluster of its own on this machine, which ends with
-        the runner.
+        Address of a scheduler, as in ``"tcp://host:8786"``. None: the runner starts its own cluster on this machine,
+        which ends with the runner.
 
     Raises
     ------
     MissingDependencyError
-        Where dask.distributed is not installed.
+        If dask.distributed is not installed.
     OSError
-        From `start`, where there is no scheduler at the address.
+        From `start`, if there is no scheduler at the address.
 
     Notes
     -----
-    A batch in another order than C becomes C-ordered on its way, or lies at an address that BLAS must copy it from.
-    BLAS then takes another path, and floats may differ from the serial ones in the last bit.
+    A batch that is not C-ordered becomes so on its way, or arrives at an address from which BLAS must copy it. BLAS
+    then takes another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "dask"
@@ -68,7 +68,7 @@ class DaskRunner(Runner):
                         threads_per_worker=1,
                         processes=True,
                         dashboard_address=None,
-                        # It serves figures over HTTP all the same, from 8787 on, and warns where that port is taken.
+                        # It serves figures over HTTP all the same, from port 8787 on, and warns if that is taken.
                         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                         silence_logs=logging.CRITICAL,
                     )
@@ -81,7 +81,7 @@ class DaskRunner(Runner):
 
     def _close(self) -> None:
         self._estimator = None
-        with ExitStack() as both:  # the client first, and the cluster whatever comes of that
+        with ExitStack() as both:  # the client first, then the cluster, even if that failed
             for opened in (self._cluster, self._client):
                 if opened is not None:
                     both.callback(opened.close)
@@ -92,10 +92,10 @@ class DaskRunner(Runner):
     def _run(self, method: str, batches: Batches) -> Any:
         import dask
 
-        # Batches are meant to travel with their tasks, and nobody needs a warning that large ones do.
+        # Batches are meant to travel with their tasks, so no warning is needed if they are large.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):
             futures = [
-                # Not pure: dask would hash every batch, and return what it has when the same rows come again.
+                # Not pure: dask would hash every batch, and return its stored answer if the same rows came again.
                 self._client.submit(_compute, self._estimator, method, packed(batch), self.inner_threads, pure=False)
                 for batch in batches
             ]

@@ -1,4 +1,4 @@
-"""The trees of a forest shared out among processes, for small batches."""
+"""Shares out the trees of a forest among processes, for small batches."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.process import ProcessRunner
 
 _ROWS_AT_ONCE = 1_000
-"""Of so many rows at most all trees' answers are held at once: a row of 100 trees and 2 classes takes 1.6 kB."""
+"""Most rows for which the answers of all trees are held at once: with 100 trees and 2 classes, a row takes 1.6 kB."""
 
 _SHARES_PER_PROCESS = 4
-"""So many pieces of work for each process: one that is late then leaves some to the others."""
+"""Pieces of work for each process: several, so that a process that is late leaves some to the others."""
 
 
 class ForestRunner(Runner):
-    """Shares out the trees of a forest, where other runners share out the rows.
+    """Shares out the trees of a forest, unlike other runners, which share out the rows.
 
-    Each process computes all rows of a batch with its share of the trees, by their public methods, and the caller adds
-    the answers of the trees in the order in which the forest adds them. So the answer is the forest's to the last bit,
-    and a single row is shared out too.
+    Each process computes all rows of a batch with its share of the trees, through their public methods, and the caller
+    adds the trees' answers in the order in which the forest adds them. So the answer equals the forest's to the last
+    bit, and even a single row is shared out.
 
     Parameters
     ----------
     estimator : object
         A fitted random forest or forest of extra trees, classifier or regressor, with one output.
     n_processes : int or None, default=None
-        How many processes compute, the caller included. With 1 there are no workers, and what is gained is the gain of
+        How many processes compute, the caller included. With 1 there are no workers; the only gain then comes from
         calling the trees one after the other, without what the forest does around each of them.
     inner_threads, start_method, timeout
         As for `ProcessRunner`.
@@ -40,14 +40,14 @@ class ForestRunner(Runner):
     Raises
     ------
     InvalidParameterError
-        Where a parameter is not one of those, or the estimator no such forest.
+        If a parameter is invalid, or the estimator is not such a forest.
 
     Notes
     -----
-    For 100 trees and one row the forest's own ``predict`` spends three quarters of its time between the trees. The more
-    rows, the less there is to gain, and `ProcessRunner` becomes the better choice.
+    For 100 trees and one row, the forest's own ``predict`` spends three quarters of its time between the trees. The
+    more rows there are, the less there is to gain, and `ProcessRunner` becomes the better choice.
 
-    Rows that need a look at each value (missing ones, text) and rows that the forest would refuse are given to the
+    Rows whose values need a closer look (missing values, text) and rows that the forest would refuse are given to the
     forest itself, in this process.
 
     Examples
@@ -96,7 +96,7 @@ class ForestRunner(Runner):
         for index, batch in enumerate(batches):
             try:
                 answers.append(self._run_batch(method, batch))
-            except WorkerDied as died:  # it names trees, as does the next
+            except WorkerDied as died:  # both errors name trees where rows are meant
                 raise WorkerDied(batches.rows(index, index + 1), died.exit_code) from None
             except WorkerTimeoutError as late:
                 raise WorkerTimeoutError(batches.rows(index, index + 1), late.timeout_s) from None
@@ -113,8 +113,8 @@ class ForestRunner(Runner):
         for start in range(0, len(X), _ROWS_AT_ONCE):
             tasks = _Tasks(X[start : start + _ROWS_AT_ONCE], 0, n_trees)
             by_tree = self._trees.predict(tasks, batch_size=size)
-            # One tree after the other, as the forest does it: a sum in another order may differ in the last bit. It
-            # begins with 0.0, which makes a 0.0 of what is -0.0.
+            # One tree after the other, as in the forest: a sum in another order may differ in the last bit. The forest
+            # begins with 0.0, so that a sum of -0.0 becomes 0.0.
             sums.append(np.add.accumulate(by_tree, axis=0, out=by_tree)[-1] + 0.0)
         mean = join(sums) / n_trees
         if method == "predict" and hasattr(self.estimator, "classes_"):
@@ -133,10 +133,10 @@ def is_forest(estimator: Any) -> bool:
     Returns
     -------
     bool
-        Only for the classes of scikit-learn themselves: one that is derived from them may do something else.
+        True only for scikit-learn's classes themselves: a class derived from them may do something else.
     """
     ensemble = sys.modules.get("sklearn.ensemble")
-    if ensemble is None:  # or an estimator of such a class would have loaded it
+    if ensemble is None:  # an estimator of such a class would have loaded it
         return False
     kinds = (
         ensemble.RandomForestClassifier,
@@ -148,10 +148,10 @@ def is_forest(estimator: Any) -> bool:
 
 
 def _as_trees_want_it(X: Any, forest: Any) -> np.ndarray[Any, Any] | None:
-    """Return rows as the forest hands them to its trees, or None where that is better left to the forest."""
+    """Return rows as the forest hands them to its trees, or None if they are better left to the forest."""
     names = getattr(forest, "feature_names_in_", None)
     if hasattr(X, "columns"):
-        kinds = {getattr(dtype, "kind", "O") for dtype in X.dtypes}  # not every library's dtypes have one
+        kinds = {getattr(dtype, "kind", "O") for dtype in X.dtypes}  # not every library's dtypes have a kind
         if names is None or list(X.columns) != list(names) or not kinds <= set("biuf"):
             return None
     elif type(X) is not np.ndarray or X.dtype.kind not in "biuf" or names is not None:
@@ -159,13 +159,13 @@ def _as_trees_want_it(X: Any, forest: Any) -> np.ndarray[Any, Any] | None:
     try:
         with np.errstate(over="ignore"):
             rows = np.asarray(X, dtype=np.float32)
-    except (TypeError, ValueError):  # pandas has dtypes of numbers where one may be missing
+    except (TypeError, ValueError):  # pandas has numeric dtypes that allow missing values
         return None
     return rows if np.isfinite(rows).all() else None
 
 
 class _Tasks:
-    """The trees from `start` up to `stop`, each to be given all rows of `X`. To a runner these are its rows."""
+    """The trees from `start` up to `stop`, each to be given all rows of `X`. A runner treats the trees as its rows."""
 
     def __init__(self, X: np.ndarray[Any, Any], start: int, stop: int) -> None:
         self.X = X
@@ -174,7 +174,7 @@ class _Tasks:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows. A runner takes it that trees cost the same that are given as many."""
+        """Bytes of the rows. A runner assumes that trees cost the same if they are given the same number of bytes."""
         return self.X.nbytes
 
     def __len__(self) -> int:
@@ -193,9 +193,9 @@ class _Trees:
         self._compute = [getattr(tree, method) for tree in forest.estimators_]
 
     def get_params(self) -> dict[str, Any]:
-        """Return one of the trees: what defines it is what others load beforehand."""
+        """Return one of the trees, so that other processes load the module that defines it beforehand."""
         return {"tree": self._compute[0].__self__}
 
     def predict(self, tasks: _Tasks) -> np.ndarray[Any, Any]:
-        """Return what each tree says of each row, of shape (n_trees, n_samples, n_classes) or (n_trees, n_samples)."""
+        """Return each tree's answer for each row, of shape (n_trees, n_samples, n_classes) or (n_trees, n_samples)."""
         return np.stack([compute(tasks.X, check_input=False) for compute in self._compute[tasks.start : tasks.stop]])

@@ -21,11 +21,11 @@ class FuturesRunner(Runner):
     Parameters
     ----------
     estimator, n_processes, inner_threads, start_method
-        As for `infbench.runners.pool.PoolRunner`, whose notes hold here too.
+        As for `infbench.runners.pool.PoolRunner`, whose note on C-ordered batches holds here too.
     """
 
     name: ClassVar[str] = "futures"
-    closes_after_call: ClassVar[bool] = True  # a handler amid `submit` would wait for the lock that it holds
+    closes_after_call: ClassVar[bool] = True  # a handler that interrupts `submit` would wait for its lock
 
     def __init__(
         self,

@@ -19,12 +19,12 @@ TEMPLATE_NAME = "infbench-template"
 
 
 class Helper:
-    """The caller's side of such a process.
+    """The caller's side of a launcher or a template.
 
     Parameters
     ----------
     connection : Connection
-        To it, by a `private_pipe`.
+        To the process, from `private_pipe`.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Helper:
         ----------
         start_method : {"spawn", "fork"}
         *arguments
-            Of `run_template`, after the connection.
+            Those of `run_template` that follow the connection.
 
         Returns
         -------
@@ -56,7 +56,7 @@ class Helper:
         Raises
         ------
         OSError
-            Where the system starts no process.
+            If the system starts no process.
         """
         ours, theirs = private_pipe()
         process: BaseProcess = multiprocessing.get_context(start_method).Process(  # type: ignore[attr-defined]
@@ -69,15 +69,15 @@ class Helper:
                 process.start()
         finally:
             theirs.close()
-            # No child that a program should find among its own, or that a fork would end at its exit.
+            # Not a child that the program should find among its own, or that a fork should end when it exits.
             multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
         helper.pid = process.pid
         return helper
 
     def end(self, grace_s: float) -> None:
-        """Close the connection, on which the process ends, and kill it where it does not do so within `grace_s`.
+        """Close the connection, upon which the process ends, and kill it if it does not do so within `grace_s`.
 
-        It is at its end then, or gone. In a fork of the caller, where the connection has been closed, nothing happens.
+        After this it is ending, or gone. In a fork of the caller, whose connection is closed already, nothing happens.
         """
         try:
             if not self.connection.closed:
@@ -91,11 +91,11 @@ class Helper:
             self.connection.close()
 
     def _ends_within(self, grace_s: float) -> bool:
-        """Tell whether the process closes its end of the connection, as it does at its own."""
+        """Tell whether the process closes its end of the connection in time, as it does when it ends."""
         deadline_s = time.monotonic() + grace_s
         try:
             while self.connection.poll(max(0.0, deadline_s - time.monotonic())):
-                self.connection.recv_bytes()  # said before it was told to end
+                self.connection.recv_bytes()  # sent before it was told to end
         except (EOFError, OSError):
             return True
         return False
@@ -106,5 +106,5 @@ class Helper:
         if process.exitcode is None:
             process.kill()
             process.join()
-        with suppress(ValueError):  # where a program ignores SIGCHLD, nobody is told that it has ended
+        with suppress(ValueError):  # if the program ignores SIGCHLD, nobody learns of its end
             process.close()

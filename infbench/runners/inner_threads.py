@@ -13,24 +13,25 @@ from typing import Any
 class InnerThreads:
     """Limits the threads of the libraries that are loaded now.
 
-    Two workers with two BLAS or OpenMP threads each on two cores are slower than one process with two. So each process
-    that computes gets one, unless its user asks for another number.
+    On two cores, two workers with two BLAS or OpenMP threads each are slower than one process with two threads. So each
+    process that computes gets one thread, unless its user asks for another number.
 
     Parameters
     ----------
     n_threads : int or None
-        Threads for BLAS and OpenMP. With 1 a nested ``n_jobs`` counts for nothing either: joblib runs one job after the
+        Threads for BLAS and OpenMP. With 1, a nested ``n_jobs`` has no effect either: joblib runs one job after the
         other. None: no limit at all.
 
     Notes
     -----
-    Looking for the loaded libraries takes milliseconds, so it is done once, here; entering `limited` takes some 25 us,
-    or a few where all of them have that number of threads already, as they do under ``OMP_NUM_THREADS=1``.
+    Looking for the loaded libraries takes milliseconds, so it is done only once, when an instance is made. Entering
+    `limited` takes some 25 us, or a few if all libraries have that number of threads already, as they do under
+    ``OMP_NUM_THREADS=1``.
 
     Limits of OpenMP hold for the calling thread, and so do those of MKL and of an OpenBLAS that is built on OpenMP.
-    Other BLAS libraries have one for the whole process: it is set by the first that enters `limited`, of all instances
-    in all threads, and put back by the last that leaves. A limit that is set elsewhere meanwhile is lost, and a fork
-    that is made meanwhile keeps it.
+    Other BLAS libraries have one limit for the whole process. Among all instances in all threads, the first to enter
+    `limited` sets it, and the last to leave puts the old one back. A limit that is set elsewhere meanwhile is lost, and
+    a process forked meanwhile keeps the limit.
     """
 
     def __init__(self, n_threads: int | None) -> None:
@@ -44,7 +45,7 @@ class InnerThreads:
 
     @contextmanager
     def limited(self) -> Iterator[None]:
-        """Return a context manager; the limits hold inside it and the old ones come back after it."""
+        """Return a context manager; the limits hold inside it, and the old ones are restored after it."""
         if self._n_threads is None:
             yield
             return
@@ -80,7 +81,7 @@ class _Shared:
         self._before: list[int] = []
 
     def take(self, libraries: Sequence[Any], n_threads: int) -> bool:
-        """Tell whether there is a limit now, to be let go of; none is needed where nothing would change."""
+        """Tell whether there now is a limit that must be let go of; none is needed if it would change nothing."""
         with self.lock:
             if self.n_inside == 0:
                 before = _threads_to_put_back(libraries, n_threads)
@@ -98,7 +99,7 @@ class _Shared:
             return True
 
     def let_go(self) -> None:
-        """Put the numbers of threads back, if nobody else needs the limit."""
+        """Restore the numbers of threads, if nothing else needs the limit."""
         with self.lock:
             self.n_inside -= 1
             self._mine.n_inside -= 1
@@ -108,7 +109,7 @@ class _Shared:
                 _release_control(self._libraries)
 
     def forget_others(self) -> None:
-        """Be as in a process whose only thread is this one: in a fork, others never let go of what they had."""
+        """Count only this thread's limits: in a fork the other threads do not exist, and never let go of theirs."""
         self.lock = threading.RLock()
         self.n_inside = self._n_mine()
 
@@ -117,15 +118,16 @@ class _Shared:
 
 
 def _threads_to_put_back(libraries: Sequence[Any], n_threads: int) -> list[int]:
-    """Return how many threads each of the libraries has now, nothing where all have that number already."""
+    """Return how many threads each of the libraries has now, nothing if all have that number already."""
     before = [library.get_num_threads() for library in libraries]
     return [] if all(n_before == n_threads for n_before in before) else before
 
 
 def _set_threads(libraries: Sequence[Any], numbers: Sequence[int]) -> None:
-    """Set the threads of each library, or of none where there are no numbers.
+    """Set the threads of each library, or of none if there are no numbers.
 
-    `threadpoolctl.threadpool_limits` does the same, but takes twice as long, as it asks each for all that it is.
+    `threadpoolctl.threadpool_limits` does the same, but takes twice as long, because it queries every property of each
+    library.
     """
     for library, n_threads in zip(libraries, numbers, strict=False):
         library.set_num_threads(n_threads)
@@ -134,9 +136,9 @@ def _set_threads(libraries: Sequence[Any], numbers: Sequence[int]) -> None:
 def _release_control(libraries: Sequence[Any]) -> None:
     """Let any thread set the threads of OpenBLAS.
 
-    From version 3.8 on, threadpoolctl lets one thread only, and ignores the others: the first that did, until it ends
-    or, where it did so in a ``with`` block, until that ends. So this is called before, for the calling thread, and once
-    the limit is gone, for the others.
+    From version 3.8 on, threadpoolctl lets only one thread do so and ignores the others: the first that did, until it
+    ends or, if it did so in a ``with`` block, until that block ends. So this is called before a limit is set or
+    removed, for the calling thread, and after it is removed, for the others.
     """
     for library in libraries:
         if hasattr(library, "clear_controlling_thread"):

@@ -20,7 +20,7 @@ from infbench.runners.travel import errors_that_travel
 class _JoblibRunner(Runner):
     """Hands each batch to a reused ``joblib.Parallel``."""
 
-    # Ended in the middle of a call, joblib would wait for ever for its threads, or raise what hides a handler's error.
+    # Ended in the middle of a call, joblib would wait forever for its threads, or hide a handler's error with its own.
     closes_after_call: ClassVar[bool] = True
 
     def _start(self) -> None:
@@ -36,7 +36,7 @@ class _JoblibRunner(Runner):
         raise NotImplementedError
 
     def _task(self, method: str, batch: Any) -> Any:
-        """Return a batch's task, as joblib takes it."""
+        """Return the task of a batch, as joblib takes it."""
         raise NotImplementedError
 
     def _run(self, method: str, batches: Batches) -> Any:
@@ -44,7 +44,8 @@ class _JoblibRunner(Runner):
             answers = self._parallel(self._task(method, batch) for batch in batches)
             return _joined(answers, len(batches))
         except BaseException:
-            # After an error a context hands out left-over answers with the next call (seen in joblib 1.3 to 1.6).
+            # After an error, joblib returns left-over answers with the next call in the same context (seen in joblib
+            # 1.3 to 1.6).
             if self._started_in_pid is not None:
                 self._close()
                 self._start()
@@ -54,13 +55,13 @@ class _JoblibRunner(Runner):
 class LokyRunner(_JoblibRunner):
     """Hands each batch to ``joblib.Parallel`` with the loky backend.
 
-    The estimator is an argument of every task: joblib dumps large arrays in it to a memory map, and the rest is pickled
-    with each batch.
+    The estimator is an argument of every task: joblib dumps its large arrays to a memory map, and pickles the rest with
+    each batch.
 
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted, picklable estimator.
     n_processes : int or None, default=None
         joblib's ``n_jobs``. The caller waits for them.
     inner_threads : int or None, default=1
@@ -68,11 +69,11 @@ class LokyRunner(_JoblibRunner):
 
     Notes
     -----
-    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
-    another path, and floats may differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in neither order becomes C-ordered on its way. BLAS then
+    takes another path, and floats may differ from the serial ones in the last bit.
 
-    loky has one set of workers in a process. The last of these runners that is closed ends them, also for a
-    ``joblib.Parallel`` of others that is at work.
+    loky has one set of workers in a process. Closing the last of these runners ends the workers, even if another
+    ``joblib.Parallel`` in the process is using them.
     """
 
     name: ClassVar[str] = "loky"
@@ -92,7 +93,7 @@ class LokyRunner(_JoblibRunner):
     def _close(self) -> None:
         LokyRunner._started.discard(self)
         if not LokyRunner._started:
-            # loky would keep its workers, and its memory maps, for the next use by anybody in this process.
+            # loky would keep its workers and its memory maps for the next use by anything in this process.
             self._parallel._backend.abort_everything(ensure_ready=False)  # noqa: SLF001  # its users have no other way
         super()._close()
 
@@ -125,7 +126,7 @@ class ThreadingRunner(_JoblibRunner):
 
     def _close(self) -> None:
         super()._close()
-        # joblib does not wait for them. The limit of BLAS would hold for the caller until the last of them has ended.
+        # joblib does not wait for them, and the limit of BLAS would hold for the caller until the last one has ended.
         for thread in self._threads - {threading.current_thread()}:
             thread.join()
 
@@ -136,14 +137,14 @@ class ThreadingRunner(_JoblibRunner):
         return joblib.delayed(self._compute)(method, batch)
 
     def _compute(self, method: str, batch: Any) -> Any:
-        self._check_not_closed()  # or the call would go on to its end
+        self._check_not_closed()  # otherwise the call would go on to its end
         self._threads.add(threading.current_thread())
         # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
         with self._inner_threads.limited():
             return getattr(self.estimator, method)(batch)
 
     def _run(self, method: str, batches: Batches) -> Any:
-        # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
+        # Most BLAS libraries have one limit for the process: held here, it is not set and restored for every batch.
         with self._inner_threads.limited():
             return super()._run(method, batches)
 
@@ -155,6 +156,6 @@ def _joined(answers: list[Any], n_batches: int) -> Any:
 
 
 def compute_in_worker(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
-    """Compute a batch in a worker that is given the estimator with each task."""
+    """Compute a batch in a worker that receives the estimator with each task."""
     with inner_threads_of_worker(inner_threads).limited(), errors_that_travel(reduction.dumps):
         return getattr(estimator, method)(batch)

@@ -1,9 +1,10 @@
 """Rows that a worker and its caller copy together.
 
-A worker that holds one large batch begins when it has all the rows of it, and nobody can take over a part of a batch:
-by the time of that copy, the worker is late. So both copy. The caller goes from the first byte on, the worker from the
-last one back, and both stop where they meet. Neither waits for the other: a worker that sleeps finds more done, and one
-whose caller does nothing copies everything itself. A piece may be copied twice, to the same values.
+A worker that holds one large batch cannot begin before it has all its rows, and nobody can take over part of a batch:
+the worker is late by the time that the copy takes. So both copy. The caller goes from the first byte on, the worker
+from the last one back, and both stop where they meet. Neither waits for the other: a worker that was asleep finds more
+done, and if the caller does nothing, the worker copies everything itself. A piece may be copied twice, to the same
+values.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from infbench.runners.mailbox import COPIED, UNREAD, Desk
 from infbench.runners.messages import Place
 
 PIECE_BYTES = 1 << 18
-"""What is copied at once: some 50 us, so that neither side does much that the other has done."""
+"""What is copied at once: some 50 us of work, so that neither side repeats much of what the other has done."""
 
 
 def pays(n_bytes: int, batch_s: float) -> bool:
@@ -35,8 +36,8 @@ def pays(n_bytes: int, batch_s: float) -> bool:
     Returns
     -------
     bool
-        False where that is less than half the copy: the caller would have its own done, and the worker's too, before
-        the two had copied it.
+        False if the batch is small, or if computing it takes less than half the time of the copy: the caller would then
+        be faster if it computed both batches itself.
 
     Examples
     --------
@@ -79,7 +80,7 @@ class JointReader:
     place : Place
         Of an array of shape (n_samples, n_features) in that memory, packed.
     room : SharedBuffer
-        Where a batch of it goes to.
+        Where the worker's batch goes.
     """
 
     def __init__(self, desk: Desk, memory: CallerMemory, place: Place, room: SharedBuffer) -> None:
@@ -89,7 +90,7 @@ class JointReader:
         self._room = room
 
     def __call__(self, first: int, last: int) -> np.ndarray[Any, Any]:
-        """Copy the rows of the share's only batch, all that the caller does not.
+        """Copy the rows of the share's only batch, except for what the caller copies.
 
         Parameters
         ----------

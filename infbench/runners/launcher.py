@@ -1,11 +1,11 @@
 """The launcher: one process for a whole program, which has the libraries loaded and forks the templates of all runners.
 
 So the second template and all after it start in milliseconds, and none is a fork of the caller, which may have threads.
-The fork server of multiprocessing is the same idea, but belongs to the program: whoever starts it first decides for
-good what it loads, and a program that is killed leaves its folder behind.
+The fork server of multiprocessing is the same idea, but belongs to the program: whatever starts it first decides for
+good what it loads, and if the program is killed, the server's folder is left behind.
 
-The launcher itself runs nothing of the program. Each template does what a process of multiprocessing does first: it
-takes on the path, the folder and the arguments of the program, and imports its main module.
+The launcher itself runs none of the program's code. Each template first does what any process of multiprocessing does:
+it takes on the path, the folder and the arguments of the program, and imports its main module.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher i
 _INSTALLED = {"site-packages", "dist-packages"}
 _OF_MULTIPROCESSING = ("fork", "spawn", "forkserver")
 STDIN = "<stdin>"
-"""The file of a main module that Python reads from there."""
+"""The ``__file__`` of a main module that Python reads from standard input."""
 
 
 class Launcher:
@@ -54,10 +54,10 @@ class Launcher:
         Parameters
         ----------
         modules : list of str
-            Loaded by the launcher before, once, so far as they are installed. What else there is may change while the
-            program runs, and is left to the template.
+            What the launcher loads first, but only once, and only if installed. Other modules may change while the
+            program runs, and are left to the template.
         *arguments
-            Of `run_template`, after the connection.
+            Those of `run_template` that follow the connection.
 
         Returns
         -------
@@ -67,9 +67,9 @@ class Launcher:
         Raises
         ------
         EOFError, ConnectionError
-            Where the launcher does not come up, or dies.
+            If the launcher does not come up, or dies.
         OSError
-            Where the system starts no more processes.
+            If the system starts no more processes.
         """
         modules = ["infbench.runners.worker", *filter(_is_installed, modules)]
         preparation = _preparation()
@@ -82,7 +82,7 @@ class Launcher:
             return self._give(order)
 
     def forget(self) -> None:
-        """Be as new, in a fork of the process that it belongs to."""
+        """Return to the initial state, in a fork of the process that the launcher belongs to."""
         self._lock = threading.RLock()
         self._helper: Helper | None = None
 
@@ -95,12 +95,12 @@ class Launcher:
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
         python, program = spawn.get_executable(), _PROGRAM.format(path=list(map(str, path)), fds=fds)
         with theirs, ctrl_c_waits():
-            # No child of multiprocessing, which would have to import the program, and would be listed among its own.
+            # Not a child of multiprocessing: it would have to import the program, and be listed among its children.
             helper.pid = util.spawnv_passfds(os.fsencode(python), [python, *flags, "-c", program], fds)
             self._keep(helper)
 
     def _keep(self, helper: Helper) -> None:
-        """Keep it for the next order. There is another one if a signal handler has launched meanwhile."""
+        """Keep `helper` for the next order, and end the one that a signal handler may have launched meanwhile."""
         other, self._helper = self._helper, helper
         if other is not None:
             _end(other)
@@ -108,7 +108,7 @@ class Launcher:
     def _give(self, order: tuple[Any, ...]) -> Helper:
         ours, theirs = private_pipe()
         template = Helper(ours)
-        launcher, self._helper = self._helper, None  # a signal handler that launches in the middle takes another one
+        launcher, self._helper = self._helper, None  # a signal handler that launches in the middle starts another one
         assert launcher is not None  # nobody orders before it is started
         try:
             with theirs:
@@ -117,7 +117,7 @@ class Launcher:
             answer = receive(launcher.connection)
         except BaseException:
             ours.close()
-            _end(launcher)  # or the next order would be answered by the answer to this one
+            _end(launcher)  # or the next order would get the answer to this one
             raise
         self._keep(launcher)
         if isinstance(answer, bytes):
@@ -128,7 +128,7 @@ class Launcher:
 
 
 launcher = Launcher()
-"""The one of this process."""
+"""The launcher of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=launcher.forget)
@@ -138,15 +138,15 @@ def _end(launcher: Helper) -> None:
     """End the launcher's process. Its templates live on: their callers end them."""
     launcher.end(grace_s=0)
     if launcher.pid is not None:
-        with suppress(ChildProcessError):  # where a program ignores SIGCHLD
+        with suppress(ChildProcessError):  # if the program ignores SIGCHLD
             os.waitpid(launcher.pid, 0)
 
 
 def main_is_importable() -> bool:
-    """Tell whether other processes can have the main module.
+    """Tell whether other processes can import the main module.
 
-    They cannot have that of a notebook, or what a terminal is told, for which there is no file; nor the
-    ``__main__.py`` of a package, a folder or an archive, which multiprocessing does not import.
+    They cannot import that of a notebook or an interactive session, for which there is no file; nor the ``__main__.py``
+    of a package, a folder or an archive, which multiprocessing does not import.
     """
     main = sys.modules["__main__"]
     _, _, name = getattr(getattr(main, "__spec__", None), "name", "").rpartition(".")
@@ -154,15 +154,15 @@ def main_is_importable() -> bool:
 
 
 def _preparation() -> dict[str, Any]:
-    """Return what multiprocessing tells the processes that it starts, and what the launcher would hand on as it was."""
+    """Return what multiprocessing tells its processes, and what they would inherit from the launcher, out of date."""
     start_method = multiprocessing.get_start_method(allow_none=True)
     preparation = spawn.get_preparation_data(TEMPLATE_NAME)
     preparation["authkey"] = bytes(preparation["authkey"])
     if not main_is_importable():
         preparation.pop("init_main_from_path", None)
     if start_method is None:
-        multiprocessing.set_start_method(None, force=True)  # it has been set meanwhile, which is for the program to do
-    if start_method not in _OF_MULTIPROCESSING:  # none, or one of a library, which only that knows
+        multiprocessing.set_start_method(None, force=True)  # the call above set it, but that is for the program to do
+    if start_method not in _OF_MULTIPROCESSING:  # none, or a library's own, which only that knows
         del preparation["start_method"]
     preparation["environ"] = dict(os.environ)
     if hasattr(os, "sched_getaffinity"):
@@ -183,7 +183,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
     fd : int
         Descriptor of the connection.
     tracker_fd : int
-        The one of the program's resource tracker, which templates and workers share, as multiprocessing's processes do.
+        That of the program's resource tracker, which templates and workers share, as multiprocessing's processes do.
     """
     leave_ending_to_the_caller()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # `ctrl_c_waits` has blocked it
@@ -214,7 +214,7 @@ def run_launcher(fd: int, tracker_fd: int) -> None:
 
 
 def _reap() -> None:
-    """Let go of templates that have ended, and from now on of each that ends: nobody asks here how."""
+    """Reap templates that have ended, and let the system reap those that end later: nobody needs their exit codes."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -222,28 +222,28 @@ def _reap() -> None:
 
 
 def _load(modules: list[str], path: list[str]) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # what a module starts while it is imported it waits for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a module may wait for what it starts while it is imported
     sys.path[:] = path
     importlib.invalidate_caches()
     are_new = not sys.modules.keys() >= set(modules)
     for module in modules:
-        with suppress(BaseException):  # who needs it will say so
+        with suppress(BaseException):  # the template that needs it gets the error again
             importlib.import_module(module)
     if are_new:
-        # The first look at the libraries' files takes 10 ms; templates inherit what it finds, and say what fails.
+        # The first look at the libraries' files takes 10 ms; templates inherit what it finds, and report any errors.
         with suppress(Exception):
             InnerThreads(1)
-    flush_streams()  # or every template would write again what they have written
+    flush_streams()  # or every template would write again what is buffered
 
 
 def _become_template(connection: Connection, preparation: dict[str, Any], *arguments: Any) -> None:
     os.environ.clear()
     os.environ.update(preparation["environ"])
     if "cpus" in preparation:
-        with suppress(OSError):  # a container's have changed meanwhile
+        with suppress(OSError):  # a container's CPUs have changed meanwhile
             os.sched_setaffinity(0, preparation["cpus"])
     process = multiprocessing.current_process()
-    process._inheriting = True  # type: ignore[attr-defined]  # noqa: SLF001  # a start by the main module is an error now
+    process._inheriting = True  # type: ignore[attr-defined]  # noqa: SLF001  # the main module must start nothing now
     spawn.prepare(preparation)
     del process._inheriting  # type: ignore[attr-defined]  # noqa: SLF001
     run_template(connection, *arguments)

@@ -1,4 +1,4 @@
-"""How arrays lie in memory: kept wherever one is copied, as another order can change a last bit of the answer."""
+"""How arrays lie in memory: copies keep this, as another order can change the last bit of an answer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 _FAR = 4
-"""Rows that take up so many times their own size are brought together before workers read or get them: some other page
-of memory, and a system call, for each row would take longer than most models do."""
+"""Rows that are spread over more than this many times their own size are brought together before workers read or get
+them: another page of memory, and a system call, for each row would take longer than most models do."""
 
 _MOST_GAPS = 100
-"""An array that takes up so many times its own size all the same is pickled without what lies between its values."""
+"""An array that is still spread over more than this many times its own size is pickled without the gaps between its
+values."""
 
 _IS_NOT_BY_NAME = (pickle.PicklingError, AttributeError, TypeError)
-"""What pickle raises where a name leads nowhere, or to something that it takes for no class or function."""
+"""What pickle raises if a name leads nowhere, or to something that it does not take for a class or a function."""
 
 ARRAY_KINDS = "biufc"
 """Kinds of dtype whose values lie in the array itself, so that another process can read them."""
@@ -68,7 +69,7 @@ def is_packed(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bo
 def copy_with_strides(
     array: np.ndarray[Any, Any],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-    """Copy an array so that it lies in memory as it did: another order can change a last bit.
+    """Copy an array and keep its strides: another memory order can change the last bit of an answer.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def copy_with_strides(
     memory : ndarray of uint8
         What the copy lies in, zero between its values.
     before : int
-        Where its first element is in that memory, in bytes.
+        Where the copy's first element is in that memory, in bytes.
     """
     import numpy as np
 
@@ -93,10 +94,10 @@ def copy_with_strides(
 
 
 def brought_together(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return rows that lie far apart closer to each other, and others as they are.
+    """Return a more compact copy of rows that lie far apart, and other rows as they are.
 
-    BLAS takes another path where rows follow each other without a gap, or values without one, and a last bit may
-    differ then. So where there are gaps, some remain.
+    BLAS takes another path if rows, or the values of a row, follow each other without a gap, and the last bit may then
+    differ. So where there are gaps, some remain.
 
     Parameters
     ----------
@@ -130,16 +131,16 @@ def dumps(content: Any, *, main_is_importable: bool = True) -> bytes:
 
 
 def dump(content: Any, file: BinaryIO, *, main_is_importable: bool = True) -> None:
-    """Pickle something so that its arrays lie in memory as they did: another order can change a last bit.
+    """Pickle something so that its arrays keep their memory order: another one can change the last bit of an answer.
 
     Parameters
     ----------
     content : object
         An estimator, its rows, its answers, or what it raised.
     file : binary file
-        Empty. It stays the caller's to close.
+        Empty. The caller closes it.
     main_is_importable : bool, default=True
-        Whether other processes can import the main module, which they cannot where it is a notebook.
+        Whether other processes can import the main module, which they cannot if it is a notebook.
 
     Raises
     ------
@@ -148,8 +149,8 @@ def dump(content: Any, file: BinaryIO, *, main_is_importable: bool = True) -> No
 
     Notes
     -----
-    Classes and functions are pickled as what a module calls them; and where it calls them nothing, as a lambda, or
-    cannot be imported, as what they consist of.
+    Classes and functions are pickled by their name in a module; those without one, such as a lambda, or from a module
+    that cannot be imported, are pickled by value.
     """
     if not main_is_importable:
         _by_value_pickler()(file, pickle.HIGHEST_PROTOCOL).dump(content)
@@ -166,7 +167,7 @@ def dump(content: Any, file: BinaryIO, *, main_is_importable: bool = True) -> No
 
 
 class _LayoutPickler(pickle.Pickler):
-    """Keeps the strides of arrays that are contiguous in no order, as the `coef_` of a `LinearRegression` may be."""
+    """Keeps the strides of arrays that are not contiguous, as the `coef_` of a `LinearRegression` may be."""
 
     def reducer_override(self, part: Any) -> Any:
         return _reduce_array(part)
@@ -176,7 +177,7 @@ class _LayoutPickler(pickle.Pickler):
 def _by_value_pickler() -> type[pickle.Pickler]:
     try:
         import cloudpickle
-    except ImportError:  # joblib brings its own, before 1.6
+    except ImportError:  # joblib before 1.6 brings its own
         from joblib.externals import cloudpickle
 
     class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -197,7 +198,7 @@ def _reduce_array(part: Any) -> Any:
         return _make_masked, (part.data, part.mask, part.fill_value)
     near = brought_together(part) if type(part) is np.ndarray and has_values else None
     if near is None or extent(near.shape, near.strides, near.itemsize)[1] > _MOST_GAPS * near.nbytes:
-        return part.copy(order="K").__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # by itself it would become C-ordered
+        return part.copy(order="K").__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # by default it would become C-ordered
     _, memory, before = copy_with_strides(near)
     return np.ndarray, (near.shape, near.dtype, memory, before, near.strides)
 

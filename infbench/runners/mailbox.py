@@ -1,8 +1,8 @@
 """What a caller and its worker write to each other, in memory that both see.
 
 A message through a socket costs two system calls on either side, and a third each time that a receiver asks whether it
-has come. A mailbox is looked into as any memory is: there and back takes 5 us, where a socket takes some 50. What a
-mailbox cannot do is wake a receiver that sleeps, so the receiver says when it does, and the sender sees to that.
+has come. A mailbox is read like any memory: there and back takes 5 us, compared with some 50 through a socket. A
+mailbox cannot wake a receiver that sleeps, so the receiver says when it goes to sleep, and the sender then wakes it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import threading
 
 NEXT, UNREAD, LIMIT, COPIED = 0, 1, 8, 9
 """Words of a desk. `NEXT` is the batch that the worker will begin next, written by the worker. `LIMIT` is where it
-stops, written by the caller, who lowers it to take the last batches over. Neither is guarded: if the worker begins a
-batch just as the caller takes it over, both compute it and the answer is the same. For `UNREAD`, the worker's, and
-`COPIED`, the caller's, see `infbench.runners.joint_copy`. The caller sets them all before it sends a share."""
+stops, written by the caller, which lowers it to take over the last batches. Neither is guarded: if the worker begins a
+batch just as the caller takes it over, both compute it and the answer is the same. For `UNREAD`, which the worker
+writes, and `COPIED`, which the caller writes, see `infbench.runners.joint_copy`. The caller sets them all before it
+sends a share."""
 
 _LINE_BYTES = 64
-"""What a processor fetches from another at once. What two sides write lies in different ones."""
+"""A cache line: what a processor fetches from another at once. The two sides write to different lines."""
 
 _WORDS_BYTES = 2 * _LINE_BYTES
 _MAILBOX_BYTES = 1024
@@ -26,10 +27,10 @@ _NUMBER, _SIZE = 0, 1
 
 
 class Fence:
-    """Lets other processes see all that was written before it is called before they see anything written after it.
+    """Orders writes for other processes: they see all that came before the call before any that come after it.
 
-    A processor may change that order, and may read early what comes later. Giving a lock back and taking it again are
-    the two halves of what forbids it.
+    A processor may change that order, and may read early what comes later. Releasing a lock and acquiring it again are
+    the two halves of a barrier against this.
     """
 
     def __init__(self) -> None:
@@ -43,21 +44,21 @@ class Fence:
 
 
 class Desk:
-    """What one worker and the caller share. Each makes its own end of it.
+    """What one worker and the caller share. Each makes its own `Desk` in the same memory.
 
     Parameters
     ----------
     memory : memoryview of uint8
-        Of all desks.
+        That of all desks.
     index : int
         Which of them this is.
 
     Attributes
     ----------
     words : memoryview of int64
-        At `NEXT`, `UNREAD`, `LIMIT` and `COPIED`.
+        Indexed by `NEXT`, `UNREAD`, `LIMIT` and `COPIED`.
     keep_order : Fence
-        For what is written where the words tell of it.
+        Keeps the words in order with what they tell of.
     shares : Mailbox
         To the worker.
     dones : Mailbox
@@ -73,7 +74,7 @@ class Desk:
         self.dones = Mailbox(memory[dones:end])
 
     def clear(self) -> None:
-        """Make both mailboxes empty, for a worker that has yet to look. Only while the other end is not in use."""
+        """Empty both mailboxes, for a new worker. Only while the other end is not in use."""
         self.shares.clear()
         self.dones.clear()
 
@@ -85,7 +86,7 @@ class Desk:
 
 
 class Mailbox:
-    """One end of a place for one message. The sender puts the next one when it knows that the last one was taken.
+    """One end of a place for one message. The sender puts the next one only when it knows that the last one was taken.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class Mailbox:
 
     def __init__(self, memory: memoryview) -> None:
         self._asleep = memory[:8].cast("q")  # the receiver's
-        self._words = memory[_LINE_BYTES : _LINE_BYTES + 16].cast("q")  # the sender's, as all that follows
+        self._words = memory[_LINE_BYTES : _LINE_BYTES + 16].cast("q")  # the sender's, like all that follows
         self._bytes = memory[_LINE_BYTES + 16 :]
         self._n_taken = 0
         self._keep_order = Fence()
@@ -134,12 +135,12 @@ class Mailbox:
         return bytes(self._bytes[: self._words[_SIZE]])
 
     def say_asleep(self) -> None:
-        """Have the sender told that the receiver must be woken. Look once more after this, and only then sleep."""
+        """Tell the sender that the receiver must be woken. Look once more after this, and only then sleep."""
         self._asleep[0] = 1
         self._keep_order()
 
     def say_awake(self) -> None:
-        """Have the sender told that the receiver looks by itself."""
+        """Tell the sender that the receiver looks by itself."""
         self._asleep[0] = 0
 
     def close(self) -> None:

@@ -1,34 +1,34 @@
 """What `ProcessRunner`, the launcher, a template and its workers say to each other.
 
-Where nothing else is said, a message is a pickled tuple, small; rows and answers lie in memory. A tuple holds plain
-values only, as instances of a class take pickle ten times as long.
+Unless stated otherwise, a message is a small pickled tuple; rows and answers lie in memory. Tuples hold plain values
+only, as instances of a class take pickle ten times as long.
 
 To the launcher, over a connection:
 
 - ``("launch", modules, preparation, inner_threads, spin_s)``, then the descriptor of a socket: load the modules, and
-  fork a template that serves there, prepared as multiprocessing prepares a process. Answer: its process id, or the
+  fork a template that serves on it, prepared as multiprocessing prepares a process. Answer: its process id, or the
   system's error.
 
 To a template, over a connection:
 
-- ``("load", n_bytes, how_to_read)``, then the descriptor of the control memory, then, unless `how_to_read` is None, the
-  one of the caller's memory, then the one of a file that holds the pickled estimator. Answer: ``("loaded",)``, or
-  ``("failed", error)`` where it does not load.
-- ``("fork", index)``, then the descriptor of a socket: fork a worker that serves there. Answer: its process id.
+- ``("load", n_bytes, how_to_read)``, then the descriptors of the control memory, of the caller's memory unless
+  `how_to_read` is None, and of a file that holds the pickled estimator. Answer: ``("loaded",)``, or
+  ``("failed", error)`` if it does not load.
+- ``("fork", index)``, then the descriptor of a socket: fork a worker that serves on it. Answer: its process id.
 - ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
 
 To a worker and back, through the mailboxes of its `infbench.runners.mailbox.Desk`: a `Share`, a `Done`. What does not
-fit there goes over its connection, after the message that tells of it:
+fit there goes over the worker's connection, after the message that announces it:
 
-- after a `Share`, a number of `News`: ``("rows", key, n_bytes)`` with a descriptor, places name this memory by the key;
-  ``("forget", key)``, no place will name it any more; or ``("settings", sklearn, numpy)``, an `Ambient`. Then, where
-  the share has no place, its rows, pickled;
-- after a `Done`, where the answers lie in new memory, ``("answers", n_bytes)`` with its descriptor; or, where they are
-  no plain numbers, the answers, pickled; or an error.
+- after a `Share`, a number of `News`: ``("rows", key, n_bytes)`` with the descriptor of memory that places refer to by
+  this key; ``("forget", key)``, no place will do so any more; or ``("settings", sklearn, numpy)``, an `Ambient`. Then,
+  if the share has no place, its rows, pickled;
+- after a `Done`, if the answers lie in new memory, ``("answers", n_bytes)`` with its descriptor; or, if they are not
+  plain numbers, the answers, pickled; or an error.
 
 An empty message means nothing: it wakes a receiver that sleeps, so that it looks into its mailbox.
 
-The end of a connection ends who serves there.
+When a connection ends, so does the process that serves on it.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where an array lies, with the strides that it has: another order can change a last bit.
+    """Where an array lies, with its strides: another memory order can change the last bit of an answer.
 
     Parameters
     ----------
     buffer : int or None
-        The key by which the worker knows the memory. None is the caller's own, which can be read but not mapped.
+        The key by which the worker knows the memory. None: the caller's own, which can be read but not mapped.
     dtype : str
     shape, strides : tuple of int
         The strides in bytes.
     offset : int
-        Where its first element is, in bytes from the begin of the memory: an address in the caller's own.
+        Where its first element is, in bytes from the beginning of the memory; in the caller's own, an address.
     writeable : bool
     """
 
@@ -73,10 +73,10 @@ class Place(NamedTuple):
         """Return where some of its rows lie; rows past the end are left out, as in a slice."""
         shape = (min(last, self.shape[0]) - first, *self.shape[1:])
         offset = self.offset + first * self.strides[0]
-        return Place(self.buffer, self.dtype, shape, self.strides, offset, self.writeable)  # half of `_replace`'s time
+        return Place(self.buffer, self.dtype, shape, self.strides, offset, self.writeable)  # half `_replace`'s time
 
     def array(self, buffer: SharedBuffer) -> np.ndarray[Any, Any]:
-        """Return the array that lies so in `buffer`."""
+        """Return the array that lies at this place in `buffer`."""
         found = buffer.array(self.shape, self.dtype, offset=self.offset, strides=self.strides)
         found.flags.writeable = self.writeable
         return found
@@ -90,10 +90,10 @@ class News(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` where that is lower.
+    """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` if that is lower.
 
-    `place` tells where to find the rows from `first_row` on. Without one they follow, pickled. With a `room`, the
-    key of mapped memory, the caller copies them there too: see `infbench.runners.joint_copy`.
+    `place` tells where to find the rows from `first_row` on. Without a place they follow, pickled. With a `room`, the
+    key of mapped memory, the caller helps to copy them there: see `infbench.runners.joint_copy`.
     """
 
     method: str
@@ -123,8 +123,8 @@ class Share(NamedTuple):
 class Done(NamedTuple):
     """What became of a share: the batches from its start up to `stop` are done.
 
-    The answers are an array of `shape` and `dtype` in the worker's shared memory, which follows if it `is_new`; or they
-    follow, pickled, if it `follows`. What batch `stop` raised follows if it `failed`.
+    The answers are an array of `shape` and `dtype` in the worker's shared memory, which follows if it `is_new`. If
+    `follows`, they come next, pickled. If `failed`, what batch `stop` raised comes next.
     """
 
     stop: int
@@ -161,8 +161,8 @@ def exception_to_bytes(error: BaseException) -> bytes:
     Returns
     -------
     bytes
-        For `exception_from_bytes`. An exception that cannot be pickled, or not be made again so that it says the same,
-        is replaced by a `WorkerError` that holds its type and text.
+        For `exception_from_bytes`. An exception that cannot be pickled, or does not load with the same text, is
+        replaced by a `WorkerError` that holds its type and text.
     """
     text = "".join(traceback.format_exception(error))
     for form in (error, _Uninitialised(error)):
@@ -175,7 +175,7 @@ def exception_to_bytes(error: BaseException) -> bytes:
 
 
 class _Uninitialised:
-    """An exception that is made again without its ``__init__``, which may want other arguments than those it kept."""
+    """An exception that is loaded without its ``__init__``, which may want other arguments than the exception kept."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error

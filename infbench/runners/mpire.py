@@ -6,9 +6,9 @@ import pickle
 import signal
 from typing import Any, ClassVar
 
+from infbench.extras import import_extra
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
-from infbench.runners.extras import import_extra
 from infbench.runners.inner_threads import inner_threads_of_worker
 from infbench.runners.pool import check_start_method
 from infbench.runners.travel import errors_that_travel
@@ -22,7 +22,7 @@ class MpireRunner(Runner):
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted, picklable estimator.
     n_processes : int or None, default=None
         mpire's ``n_jobs``. The caller waits for them.
     inner_threads : int or None, default=1
@@ -33,16 +33,16 @@ class MpireRunner(Runner):
     Raises
     ------
     MissingDependencyError
-        Where mpire is not installed.
+        If mpire is not installed.
 
     Notes
     -----
-    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
-    another path, and floats may differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in neither order becomes C-ordered on its way. BLAS then
+    takes another path, and floats may differ from the serial ones in the last bit.
 
-    A worker that is killed may leave mpire waiting for ever: where it was just sending an answer, it takes the lock of
-    the queue of answers with it, and mpire waits for the others to send theirs (seen in mpire 2.10.2, in one of some
-    ten such deaths).
+    If a worker is killed, mpire may wait forever: a worker that was just sending an answer takes the lock of the queue
+    of answers with it, and mpire waits for the others to send theirs (seen in mpire 2.10.2, in about one of ten such
+    deaths).
     """
 
     name: ClassVar[str] = "mpire"
@@ -84,7 +84,7 @@ class MpireRunner(Runner):
             )
             return join(answers)
         except BaseException:
-            if self._started_in_pid is not None:  # or a signal handler has closed it
+            if self._started_in_pid is not None:  # otherwise a signal handler has closed it
                 self._close()
                 self._start()
             raise
@@ -101,5 +101,5 @@ def _compute(shared: tuple[Any, int | None], method: str, batch: Any) -> Any:
 
 
 def _pickled_as_by_mpire(error: BaseException) -> bytes:
-    # It makes them again without their constructor. A class that cannot be named makes it wait for ever.
+    # mpire rebuilds exceptions without their constructor. A class that cannot be named makes it wait forever.
     return pickle.dumps((type(error), error.args, error.__dict__))

@@ -1,4 +1,4 @@
-"""The threads that scikit-learn brings itself."""
+"""The threads that scikit-learn itself can use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from infbench.runners.batches import Batches, join
 
 
 class NativeRunner(Runner):
-    """Calls the estimator in this process and lets it use `n_processes` threads, as its ``n_jobs`` or OpenMP does.
+    """Calls the estimator in this process and lets it use `n_processes` threads, through its ``n_jobs`` or OpenMP.
 
-    There are no other processes; `n_processes` is how many threads compute, so that efficiency means the same as for
-    the other runners. An estimator whose own ``n_jobs`` is set keeps it.
+    There are no other processes; `n_processes` is the number of threads that compute, so that efficiency means the same
+    as for the other runners. An estimator whose own ``n_jobs`` is set keeps it.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class NativeRunner(Runner):
 
     Notes
     -----
-    Threads of a forest add their trees' floats in the order in which they finish, so the last bit may vary.
+    The threads of a forest add their trees' answers in the order in which they finish, so the last bit may vary.
     """
 
     name: ClassVar[str] = "native"
@@ -43,7 +43,7 @@ class NativeRunner(Runner):
 
     def _run(self, method: str, batches: Batches) -> Any:
         call = getattr(self.estimator, method)
-        # In an own context an `n_jobs` of None, every estimator's default, means the context's.
+        # In this context, an `n_jobs` of None, every estimator's default, means the context's `n_jobs`.
         with (
             self._controller.limit(limits=self.n_processes),
             joblib.parallel_backend("threading", n_jobs=self.n_processes),

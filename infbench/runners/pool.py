@@ -24,27 +24,27 @@ class PoolRunner(Runner):
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted, picklable estimator.
     n_processes : int or None, default=None
         Workers of the pool. The caller waits for them.
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each worker.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
-        How workers start. None: forkserver where there is one, otherwise spawn. The default of multiprocessing before
-        Python 3.14, fork, hangs in a worker when the caller has used OpenMP.
+        How workers start. None: forkserver if the system has it, otherwise spawn. fork, multiprocessing's default
+        before Python 3.14, makes workers hang if the caller has used OpenMP.
 
     Raises
     ------
     InvalidParameterError
-        Where a parameter is not one of those.
+        If a parameter is invalid.
 
     Notes
     -----
-    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
-    another path, and floats may differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in neither order becomes C-ordered on its way. BLAS then
+    takes another path, and floats may differ from the serial ones in the last bit.
 
-    multiprocessing's pool waits for ever for the batch of a worker that was killed, and for workers that cannot load
-    the estimator: it starts new ones and forgets the batch.
+    multiprocessing's pool waits forever for the batch of a worker that was killed, and for workers that cannot load the
+    estimator: it starts new ones and forgets the batch.
     """
 
     name: ClassVar[str] = "pool"
@@ -85,7 +85,7 @@ class PoolRunner(Runner):
 
 
 class PoolPerTaskRunner(PoolRunner):
-    """As `PoolRunner`, but the estimator travels with every batch: what people write first, shown for comparison.
+    """Like `PoolRunner`, but the estimator travels with every batch: what people write first, shown for comparison.
 
     Parameters
     ----------
@@ -134,12 +134,12 @@ def keep(estimator: Any, inner_threads: int | None) -> None:
     global _estimator, _limit
     _leave_ctrl_c_to_the_caller()
     _estimator = estimator
-    _limit = InnerThreads(inner_threads).limited()  # kept, as it ends when nobody has it any more
+    _limit = InnerThreads(inner_threads).limited()  # kept, as it ends once nothing refers to it
     _limit.__enter__()
 
 
 def _leave_ctrl_c_to_the_caller() -> None:
-    # It reaches every process of the terminal; the caller ends the pool, and nobody else need say anything.
+    # It reaches every process of the terminal; the caller ends the pool, and workers need not print anything.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -154,6 +154,6 @@ def _compute(estimator: Any, method: str, batch: Any) -> Any:
 
 
 def _compute_limited(estimator: Any, method: str, batch: Any, inner_threads: int | None) -> Any:
-    # Not when the worker begins: the first estimator brings the libraries that are to be limited.
+    # Not when the worker starts: the libraries that are to be limited are loaded with the first estimator.
     with inner_threads_of_worker(inner_threads).limited():
         return _compute(estimator, method, batch)

@@ -1,4 +1,4 @@
-"""Processes over shared memory, the caller computing too."""
+"""Worker processes over shared memory; the caller computes too."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ _LOOK_EVERY_S = 0.05
 enough to cost nothing."""
 
 _SPIN_S = 200e-6
-"""How long both sides look for a message before they sleep, where every process has a CPU of its own: as long as it
-takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us; so calls in quick
-succession never sleep, and to look for a message never costs much more than to have slept."""
+"""How long both sides poll for a message before they sleep, if every process has a CPU of its own: about as long as it
+takes to be woken. That takes some 100 us, and costs the other side, which is computing, some 50 us. So between calls in
+quick succession nobody sleeps, and polling never costs much more than sleeping would have."""
 
 _WAIT_SHARE, _MOST_WAIT_S = 0.1, 1e-3
-"""A caller that has nothing left to compute looks for the last answers for such a share of the time that the call has
-taken, and for so long at most: workers end a little later than it does, as they began later, and to be woken then made
-calls of 2.5 to 20 ms up to 1 % longer."""
+"""A caller that has nothing left to compute polls for the last answers: for this share of the time that the call has
+taken, but for at most this long. Workers finish a little later than the caller, as they began later, and having to be
+woken then made calls of 2.5 to 20 ms up to 1 % longer."""
 
 
 class ProcessRunner(Runner):
     """Shares the batches out among processes that were started once and hold the estimator.
 
-    Rows and answers of numbers are never pickled: workers read the rows from the caller's memory, batch by batch, and
-    their answers lie in shared memory. The caller computes too: the first batches are its own, and when it has finished
-    them it takes over half of what the slowest worker has not begun, until nothing is left. So it never waits for a
-    worker that is late. It computes alone what, going by the calls before, takes less time so.
+    Numeric rows and answers are never pickled: workers read the rows from the caller's memory, batch by batch, and
+    leave their answers in shared memory. The caller computes too: the first batches are its own, and when it has
+    finished them it takes over half of what the slowest worker has not begun, until nothing is left. So it never waits
+    for a worker that is late. If earlier calls suggest that computing alone takes less time, it computes alone.
 
     Parameters
     ----------
@@ -67,39 +67,39 @@ class ProcessRunner(Runner):
     n_processes : int or None, default=None
         How many processes compute, the caller included: there are ``n_processes - 1`` workers.
     inner_threads : int or None, default=1
-        BLAS and OpenMP threads in each process. With 1, ``n_jobs`` of the estimator counts for nothing.
+        BLAS and OpenMP threads in each process. With 1, the estimator's ``n_jobs`` has no effect.
     start_method : {"forkserver", "spawn", "fork"} or None, default=None
-        How the process starts from which all workers are forked. ``"forkserver"``: as a fork of a process that has
-        loaded the libraries, one for all runners of a program, which is not multiprocessing's own. ``"spawn"``: anew.
-        ``"fork"``: as a fork of the caller, which may hang where that has used OpenMP or holds locks in other threads.
-        None: forkserver on Linux, unless the program is frozen, as by PyInstaller; spawn elsewhere.
+        How the template process starts, from which all workers are forked. ``"forkserver"``: forked by a launcher that
+        has loaded the libraries, one for all runners of a program (not multiprocessing's fork server). ``"spawn"``: as
+        a new process. ``"fork"``: forked by the caller, which may hang if the caller has used OpenMP or holds locks in
+        other threads. None: forkserver on Linux, unless the program is frozen, as by PyInstaller; otherwise spawn.
     timeout : float or None, default=None
         Seconds that a worker may spend on one batch. None: as long as it takes.
 
     Raises
     ------
     InvalidParameterError
-        Where a parameter is not one of those.
+        If a parameter is not one of those.
 
     Notes
     -----
     A worker that dies is replaced and its share is computed once more; if it dies again, the call raises `WorkerDied`
-    and the runner stays usable. An exception of the estimator comes back with its type, the worker's traceback as its
-    cause. Where rows or answers are not plain numbers (data frames, sparse matrices, objects), a share of them is
-    pickled, once, in each direction; `timeout` does not watch that being sent, and what a worker takes to load it
-    counts as its first batch.
+    and the runner stays usable. An exception raised by the estimator keeps its type and has the worker's traceback as
+    its cause. If rows or answers are not plain numbers (data frames, sparse matrices, objects), each share of them is
+    pickled, once in each direction; `timeout` does not cover sending them, and limits the time that a worker takes to
+    load them as if that were a batch.
 
-    Rows of a data frame travel without what lies between them. So with a single row, or with others than successive
-    ones, as in ``frame[::2]``, BLAS may take another path in a worker, and a last bit of a float differ.
+    Rows of a data frame are sent without the gaps between them. So with a single row, or with rows that are not
+    consecutive, as in ``frame[::2]``, BLAS may take another path in a worker, and the last bit of a float may differ.
 
     Workers compute under the settings of the calling thread: scikit-learn's configuration and numpy's error handling.
-    Where an estimator changes its rows, as ``StandardScaler(copy=False)`` does, only those that the caller computes
-    change.
+    If an estimator changes its rows in place, as ``StandardScaler(copy=False)`` does, only the rows that the caller
+    computes change.
 
-    Where every process has a CPU of its own and computes with one thread, workers are kept off the CPU that the caller
-    is on, by their affinity. The caller itself may run anywhere.
+    If every process has a CPU of its own and computes with one thread, the workers' affinity keeps them off the CPU
+    that the caller is on. The caller itself may run anywhere.
 
-    Workers end with the runner: when it is closed or collected, and when the caller exits or is killed.
+    Workers end with the runner: when it is closed or garbage-collected, and when the caller exits or is killed.
 
     Examples
     --------
@@ -152,7 +152,7 @@ class ProcessRunner(Runner):
             raise
         self._release = weakref.finalize(self, _release, self._crew, self._rows)
         self._torn = False
-        self._ended_s = -math.inf  # when the last call did
+        self._ended_s = -math.inf  # when the last call ended
         self._sharing = Sharing(self.n_processes)
         self._patience_ms = None if self.timeout is None else min(self.timeout / 10, _MOST_PATIENCE_S) * 1_000
         self._watch()
@@ -179,6 +179,7 @@ class ProcessRunner(Runner):
             shared = self._sharing.pays(method, batches, asleep=asleep, takes_over=self.takes_over)
             answer = self._run_shared(method, batches) if shared else self._run_alone(method, batches)
             self._sharing.note_call(time.perf_counter() - began_s)
+            self._check_not_closed()  # nothing else notices that if no worker has had a share
             return answer
         finally:
             self._rows.let_go()
@@ -204,27 +205,27 @@ class ProcessRunner(Runner):
                 if self.takes_over:
                     self._take_over(call)
             self._wait(call)
-            for held in call.held.values():  # others raised, or took it over: what is left nobody needs
-                held.worker.desk.words[LIMIT] = 0
+            for held in call.held.values():  # nobody needs the rest: a batch raised, or it was taken over
+                held.worker.stop()
         except BaseException as error:
-            # Whatever a signal handler raises may have come in the middle of a message, and the rest of it would be
-            # read as the next one. What is raised here on purpose has not.
+            # A signal handler may have raised in the middle of a message, and the rest of it would be read as the next
+            # one. The errors that are raised here on purpose never come in the middle of one.
             self._torn = not isinstance(error, WorkerDied | WorkerTimeoutError)
-            if self._started_in_pid is None and _may_be_of_closing(error):
+            if self._started_in_pid is None and _may_come_from_closing(error):
                 if call.errors:
                     raise call.take_error() from None
                 self._check_not_closed(error)
-            call.errors.clear()  # they would hold themselves, and all rows with them, until the next collection
-            with suppress(ValueError):  # of workers that a failed restart, or closing, has left nothing
-                for worker in self._crew.workers:
-                    worker.desk.words[LIMIT] = 0
+            call.errors.clear()  # a cycle would keep them, and all rows, until the next garbage collection
+            for worker in self._crew.workers:
+                worker.stop()
             raise
         return call.answer()
 
     def _idle_workers(self, call: Call) -> list[WorkerHandle]:
         """Return the workers that can take a share now.
 
-        One may still be at a batch that the last call had no need to wait for: others raised, or took it over.
+        A worker may still be at a batch that the last call no longer needed: an earlier one raised, or the caller took
+        it over.
         """
         if self._torn:
             self._crew.restart()
@@ -243,7 +244,7 @@ class ProcessRunner(Runner):
         batches = call.batches
         shares = plan_shares(len(batches), 1 + len(workers))
         if not shares:
-            return  # all workers are still at what the last call had no need to wait for
+            return  # all workers are still at batches that the last call did not wait for
         self._crew.keep_off_this_cpu()
         call.n_own = shares[0][0]
         X, first_row = batches.X, batches.rows(call.n_own, call.n_own)[0]
@@ -266,18 +267,18 @@ class ProcessRunner(Runner):
             pass
 
     def _pickle(self, call: Call, start: int, stop: int) -> bytes:
-        """Pickle the rows of a share, and keep how long that took."""
+        """Pickle the rows of a share, and note how long that took."""
         first_row, last_row = call.batches.rows(start, stop)
         began_s = time.perf_counter()
         rows = call.batches.take(start, stop)
-        if hasattr(rows, "iloc"):  # a view of the frame, whose other rows lie between those of each column
+        if hasattr(rows, "iloc"):  # a view: between its columns lie the frame's other rows
             rows = rows.copy()
         pickled = dumps(rows, main_is_importable=self._crew.main_is_importable)
         self._sharing.note_pickling(call.method, call.batches, last_row - first_row, time.perf_counter() - began_s)
         return pickled
 
     def _copies_too(self, call: Call, n_workers: int) -> bool:
-        """Tell whether the caller should copy rows with its workers: where each has one batch, and it takes long."""
+        """Tell whether the caller should copy rows with its workers: if each has one batch, and it pays."""
         X, batch_size = call.batches.X, call.batches.batch_size
         if not self._spin_s or len(call.batches) != 1 + n_workers:
             return False
@@ -288,18 +289,18 @@ class ProcessRunner(Runner):
         worker, share = held.worker, held.share
         worker.desk.words[NEXT], worker.desk.words[LIMIT] = share.start, held.limit
         news = self._rows.news(worker, share)
-        if worker.told != held.settings:
-            worker.told = held.settings
+        if worker.settings != held.settings:
+            worker.settings = held.settings
             news.append(News(("settings", *held.settings)))
         try:
             worker.send(share, news, held.pickled)
         except ConnectionError:
-            pass  # it is dead: `_look_after` finds that, whoever else notices first, and heals it
+            pass  # it is dead: `_look_after` will notice that and replace it
 
     def _compute(self, call: Call, start: int, stop: int, *, are_shared: bool = False) -> None:
         """Compute batches in this process, looking after the workers now and then.
 
-        A worker may begin what is taken over from it at the same moment: it must find shared rows as they are.
+        A worker may begin a batch just as the caller takes it over: it must find shared rows unchanged.
         """
         compute = getattr(self.estimator, call.method)
         if are_shared:
@@ -310,13 +311,13 @@ class ProcessRunner(Runner):
                 call.own[index] = compute(call.batches[index])
             except Exception as error:
                 if raised_by_handler(error):
-                    raise  # now, however long the batches before this one take
+                    raise  # at once, without waiting for the batches before this one
                 call.fail(index, error)
                 return
-            if call.held and time.monotonic() - looked_s > _LOOK_EVERY_S:
+            if time.monotonic() - looked_s > _LOOK_EVERY_S:
                 self._look_after(call, 0)
                 looked_s = time.monotonic()
-                if index > min(call.errors, default=index):  # nobody needs what comes now
+                if index > min(call.errors, default=index):  # an earlier batch raised: nobody needs the rest
                     return
 
     def _take_over(self, call: Call) -> None:
@@ -349,12 +350,12 @@ class ProcessRunner(Runner):
             if not self._collect(call):
                 self._look_after(call, self._patience_ms)
         finally:
-            with suppress(ValueError):  # of workers that a failed restart has left nothing
+            with suppress(ValueError):  # a failed restart has released the desks
                 for worker in busy:
                     worker.desk.dones.say_awake()
 
     def _collect(self, call: Call) -> Sequence[WorkerHandle]:
-        """Take what workers have answered; return those that need no other look now."""
+        """Take the workers' answers; return the workers that need no further look now."""
         answered = []
         for worker in self._crew.workers:
             if not worker.busy:
@@ -372,9 +373,9 @@ class ProcessRunner(Runner):
         return answered
 
     def _look_after(self, call: Call, wait_ms: float | None) -> None:
-        """Take what workers have answered, and replace those that are dead or take too long.
+        """Take the workers' answers, and replace workers that are dead or take too long.
 
-        Sleep for so long, or None for as long as it takes, until one of them has something to say.
+        First sleep until one of them sends something, for at most `wait_ms`; None is as long as it takes.
         """
         readable = [self._by_fd[fd] for fd, _ in self._poll.poll(wait_ms)]
         answered = self._collect(call)
@@ -392,8 +393,8 @@ class ProcessRunner(Runner):
                     self._give_up(worker, call)
 
     def _heal(self, worker: WorkerHandle, call: Call) -> None:
-        """Replace a dead worker and let the new one compute the share, once."""
-        rows = {index: held.rows_in_work(call.batches) for index, held in call.held.items()}  # or their desks are new
+        """Replace a dead worker and let the new one compute its share, but only once."""
+        rows = {index: held.rows_in_work(call.batches) for index, held in call.held.items()}  # restarts make new desks
         exit_code = self._crew.replace(worker)
         self._watch()
         for index, held in call.held.items():
@@ -407,18 +408,18 @@ class ProcessRunner(Runner):
 
     def _give_up(self, worker: WorkerHandle, call: Call) -> None:
         held = call.held.get(worker.index)
-        if held is None or worker.desk.words[NEXT] > held.limit:  # at a batch of a call before, or one nobody needs
+        if held is None or worker.desk.words[NEXT] > held.limit:  # its batch is an earlier call's, or nobody needs it
             self._heal(worker, call)
             return
         rows = held.rows_in_work(call.batches)
         self._crew.replace(worker)
         self._watch()
-        assert self.timeout is not None  # or nobody gives up
+        assert self.timeout is not None  # without one, nobody gives up
         raise WorkerTimeoutError(rows, self.timeout)
 
 
-def _may_be_of_closing(error: BaseException) -> bool:
-    """Tell whether a call may fail so because a signal handler has closed the runner in the middle of it."""
+def _may_come_from_closing(error: BaseException) -> bool:
+    """Tell whether a call may have failed with this because a signal handler closed the runner during it."""
     is_of_that_kind = isinstance(error, ValueError | OSError) and not isinstance(error, TimeoutError)
     return is_of_that_kind and not raised_by_handler(error)
 

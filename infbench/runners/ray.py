@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import psutil
 
 from infbench.errors import RunnerError
+from infbench.extras import import_extra
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, join, packed
-from infbench.runners.extras import import_extra
 from infbench.runners.joblib_backends import compute_in_worker
 from infbench.runners.signals import ctrl_c_waits
 
@@ -29,32 +29,32 @@ class RayRunner(Runner):
     Parameters
     ----------
     estimator : object
-        A fitted estimator, picklable.
+        A fitted, picklable estimator.
     n_processes : int or None, default=None
-        CPUs of an instance of its own. An instance that is given has the workers that it has.
+        CPUs of the runner's own instance. An instance given by `address` keeps the workers that it has.
     inner_threads : int or None, default=1
         BLAS and OpenMP threads in each worker.
     address : str or None, default=None
-        Address of an instance, as ``ray.init`` takes it. None: an instance of its own on this machine, which ends with
-        the runner.
+        Address of an instance, as ``ray.init`` takes it. None: the runner starts its own instance on this machine,
+        which ends with the runner.
 
     Raises
     ------
     MissingDependencyError
-        Where ray is not installed.
+        If ray is not installed.
     ConnectionError
-        From `start`, where there is no instance at the address.
+        From `start`, if there is no instance at the address.
     RunnerError
-        From `start`, where this process is connected to an instance already.
+        From `start`, if this process is already connected to an instance.
 
     Notes
     -----
-    ray connects a process to one instance at a time, so only one such runner can be started in a process.
+    ray connects a process to one instance at a time, so a process can have only one such runner started at a time.
 
-    An instance of its own listens on the loopback address only, and sends no usage statistics.
+    The runner's own instance listens on the loopback address only, and sends no usage statistics.
 
-    A batch, or an array of the estimator, that is contiguous in no order becomes C-ordered on its way. BLAS then takes
-    another path, and floats may differ from the serial ones in the last bit.
+    A batch, or an array of the estimator, that is contiguous in neither order becomes C-ordered on its way. BLAS then
+    takes another path, and floats may differ from the serial ones in the last bit.
     """
 
     name: ClassVar[str] = "ray"
@@ -101,7 +101,7 @@ class RayRunner(Runner):
         try:
             self._ray.shutdown()
         finally:
-            # It does not wait for all of them, and they write to the folder as long as they live.
+            # ray does not wait for all of them, and they write to the folder as long as they live.
             for late in psutil.wait_procs(processes, _END_S)[1]:
                 late.kill()
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -120,7 +120,7 @@ class RayRunner(Runner):
 def _on_loopback() -> Iterator[None]:
     """Let an instance that is started inside listen on the loopback address only, as ray does on other systems.
 
-    Its argument for the address of a node is not enough: its agents listen everywhere all the same.
+    ray's argument for the address of a node is not enough: its agents listen on all addresses nevertheless.
     """
     from ray._private import ray_constants
 
@@ -133,7 +133,7 @@ def _on_loopback() -> Iterator[None]:
 
 
 def _processes_with(directory: str) -> list[psutil.Process]:
-    """Return our processes that were told to use a folder, and all that these started."""
+    """Return our child processes that were started with this folder in an argument, and all their descendants."""
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):

@@ -2,13 +2,14 @@
 
 Rows of numbers are never sent. There are three places where a worker may find them:
 
-- the caller's own memory, from which a worker reads one batch at a time: the caller copies nothing, and what it takes
-  over from a worker has cost nobody anything;
+- the caller's own memory, from which a worker reads a batch, or several small ones, at a time: the caller copies
+  nothing, and what it takes over from a worker has cost hardly anything;
 - an array of `SharedRows.empty`, whose memory a worker maps: nobody copies anything, unless the rows of a batch have
   gaps;
-- where the system lets nobody read the caller's memory, a copy in shared memory.
+- a copy in shared memory, if the system lets nobody read the caller's memory.
 
-A large batch that is all that a worker gets may be copied by both: see `infbench.runners.joint_copy`.
+If a worker's share is one large batch, the worker and the caller may copy it together: see
+`infbench.runners.joint_copy`.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ from infbench.runners.messages import News, Place, Share
 def is_shareable(X: Any) -> bool:
     """Tell whether the values of `X` lie in `X` itself, so that another process can read them there.
 
-    Object arrays hold pointers, which mean nothing elsewhere; subclasses of ndarray may hold more than an array, but
-    for a memmap, whose values lie in memory as those of any array.
+    Object arrays hold pointers, which mean nothing elsewhere. Subclasses of ndarray may hold more than an array, except
+    for memmap, whose values lie in memory like those of any array.
     """
     return type(X) in (np.ndarray, np.memmap) and X.dtype.kind in ARRAY_KINDS and X.size > 0
 
 
 class _Lent(NamedTuple):
-    """Shared memory that a user holds an array in."""
+    """Shared memory in which a user holds an array."""
 
     fd: int
     n_bytes: int
@@ -51,7 +52,7 @@ class _Lent(NamedTuple):
 
 
 class _Mapping(mmap.mmap):
-    """Memory that tells when it is about to be gone. A weak reference would tell when the address may be another's."""
+    """Memory that tells when it is about to go. A weak reference would tell when it may be another's already."""
 
     let_go: Callable[[], None]
 
@@ -67,7 +68,7 @@ class _Room(NamedTuple):
 
 
 _OF_ALL = -1
-"""Whose room it is where all workers find their rows in one copy. Others go by the index of their worker."""
+"""The owner of a room whose copy all workers read; the owner of any other room is the index of its worker."""
 
 
 class SharedRows:
@@ -76,7 +77,7 @@ class SharedRows:
     Attributes
     ----------
     own_memory : OwnMemory or None
-        How workers read this process's memory; None where that is not possible. They are told when they start.
+        How workers read this process's memory; None if that is not possible. They are told when they start.
     """
 
     def __init__(self) -> None:
@@ -105,9 +106,9 @@ class SharedRows:
         Raises
         ------
         InvalidParameterError
-            Where a length is negative.
+            If a length is negative.
         OSError
-            Where there is not enough memory.
+            If there is not enough memory.
         """
         dtype = np.dtype(dtype)
         if dtype.kind not in ARRAY_KINDS:  # pointers mean nothing to other processes
@@ -118,7 +119,7 @@ class SharedRows:
         n_bytes = math.prod(lengths) * dtype.itemsize
         buffer = SharedBuffer.create(n_bytes)
         try:
-            # All views of the array refer to the mapping, not to the array: whoever has rows in it keeps it.
+            # All views of the array refer to the mapping, not to the array: any of them keeps the mapping alive.
             memory = _Mapping(buffer.fd, buffer.n_bytes)
             key = next(self._keys)
             memory.let_go = partial(self._take_back, key)
@@ -129,20 +130,20 @@ class SharedRows:
         return array
 
     def place(self, X: np.ndarray[Any, Any]) -> Place:
-        """Say where workers find `X`, and copy it there if it must be.
+        """Return where workers find `X`, and copy it there if necessary.
 
-        It keeps the memory order and the strides of `X`: BLAS takes another path for another layout, and the answer
-        may then differ in the last bit.
+        The memory order and the strides of `X` are kept: BLAS takes another path for another layout, and the answer may
+        then differ in the last bit.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            It must stay alive, and its values the same, until the workers have answered.
+            It must stay alive and unchanged until the workers have answered.
 
         Raises
         ------
         OSError
-            Where there is not enough memory for a copy.
+            If there is not enough memory for a copy.
         """
         interface = X.__array_interface__
         address, is_read_only = interface["data"]
@@ -165,7 +166,7 @@ class SharedRows:
         return place
 
     def let_go(self) -> None:
-        """Forget the rows of a call that has come to its end."""
+        """Forget the rows of a call that has ended."""
         self._near = None
 
     def copy_jointly(self, worker: WorkerHandle, batch: np.ndarray[Any, Any]) -> tuple[int, Iterator[None]]:
@@ -183,12 +184,12 @@ class SharedRows:
         int
             The share's room.
         iterator
-            A step of it copies a piece. To be used up when the share is sent.
+            Each step copies a piece. To be used up once the share is sent.
 
         Raises
         ------
         OSError
-            Where there is not enough memory.
+            If there is not enough memory.
         """
         room = self._room(worker.index, batch.nbytes)
         joint_copy.prepare(worker.desk, batch.nbytes)
@@ -196,7 +197,7 @@ class SharedRows:
         return room.key, joint_copy.copy_from_begin(worker.desk, batch.reshape(-1).view(np.uint8), target)
 
     def news(self, worker: WorkerHandle, share: Share) -> list[News]:
-        """Return what a worker must be told before it looks for the rows of a share, and take it as told."""
+        """Return what a worker must be told before it looks for the rows of a share, and note it as told."""
         told: list[News] = []
         rooms = {room.key: room.buffer for room in self._rooms.values()}
         if worker.shown:
@@ -211,7 +212,7 @@ class SharedRows:
         return [*told, News(("rows", key, memory.n_bytes), memory.fd)]
 
     def close(self) -> None:
-        """Give back all memory but that of arrays that are still in use. May be called again."""
+        """Give back all memory except that of arrays that are still in use. May be called again."""
         for key in tuple(self._lent):
             self._take_back(key)
         while self._rooms:
@@ -223,7 +224,7 @@ class SharedRows:
     def _room(self, whose: int, n_bytes: int) -> _Room:
         room = self._rooms.get(whose)
         if room is None or room.buffer.n_bytes < n_bytes:
-            # Should there be no memory for a larger one, the old one is closed already.
+            # Popped first: `grown` closes it, even if it then finds no memory for a larger one.
             before = self._rooms.pop(whose).buffer if room is not None else None
             room = self._rooms[whose] = _Room(next(self._keys), grown(before, n_bytes))
         return room

@@ -13,16 +13,16 @@ from infbench.runners.inner_threads import InnerThreads
 class SerialRunner(Runner):
     """Calls the estimator in this process, for one batch after the other.
 
-    What it returns is the right answer by definition: every other runner is checked against it.
+    Its answer is the right one by definition: every other runner is checked against it.
 
     Parameters
     ----------
     estimator : object
         A fitted estimator.
     n_processes : 1 or None, default=None
-        There is one process. The parameter is here because every runner has it.
+        There is only one process. The parameter is here because every runner has it.
     inner_threads : int or None, default=1
-        BLAS and OpenMP threads. None leaves the libraries at their defaults: what ``estimator.predict`` does by itself.
+        BLAS and OpenMP threads. None leaves the libraries at their defaults, as ``estimator.predict`` by itself does.
 
     Examples
     --------

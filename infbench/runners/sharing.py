@@ -1,4 +1,4 @@
-"""Whether it pays to share a call out, going by the calls before it."""
+"""Whether it pays to share out a call, judged by earlier calls."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from infbench.runners.rows import is_shareable
 from infbench.runners.trial import Trial
 
 HAND_OUT_S, WAKE_S = 90e-6, 400e-6
-"""What it costs to have batches computed elsewhere, and what it costs more where workers sleep. With 2, 4 and 10
-batches of a model that only waits, two processes were slower than one where half of the batches took 85 us, equal at 95
-to 110, and faster at 125 (and who computes them alone takes 10 us more than the serial runner); after a pause slower at
-330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
+"""What it costs to have batches computed elsewhere, and what it costs on top of that if workers sleep. With 2, 4 and 10
+batches of a model that only waits, two processes were slower than one when half of the batches took 85 us, equal at 95
+to 110, and faster at 125 (a `ProcessRunner` that computes them alone takes 10 us more than the serial runner); after a
+pause slower at 330, equal at 430 to 840, and faster at 1,050: see docs/hand_out.py."""
 
 _CLEARLY = 4.0
-"""What saves more than so many times what it costs is shared out, what saves less than it costs is not. What lies
-between is tried, as with busy neighbours it costs more than twice as much, and a worker that computes beside the caller
-may slow it down. Now and then even what is clear is compared with what it takes alone: two CPUs may be one core, and
-gain nothing (docs/findings.md). After a pause nothing is tried, as no pause is like another."""
+"""A call is shared out if that saves more than this many times what it costs, and not if it saves less than it costs.
+In between, both ways are tried: with busy neighbours sharing out costs more than twice as much, and a worker that
+computes beside the caller may slow the caller down. Now and then even a clear case is compared with computing alone:
+two CPUs may be one core, and gain nothing (docs/findings.md). After a pause nothing is tried, as no two pauses are
+alike."""
 
 _SLOW_READING = 4.0
-"""So many times as long as elsewhere a worker may take to read its rows, where others use the machine's memory: what
-saves that much even then is clear, and after a pause, when nothing is tried, no other is shared out. See
-`infbench.runners.caller_memory.READ_S`."""
+"""A worker may take this many times as long to read its rows if others use the machine's memory. A call is a clear case
+only if it saves enough even then; after a pause, when nothing is tried, it is shared out only if that pays even then.
+See `infbench.runners.caller_memory.READ_S`."""
 
 _PICKLED = 3
-"""Rows that must be pickled take so many times as long as that to reach a worker, as they are sent and loaded too."""
+"""Rows that must be pickled take this many times as long to reach a worker as to pickle: they are sent and loaded
+too."""
 
 _MOST_KINDS = 1_000
-"""Of calls are kept; rows may come in any number."""
+"""How many kinds of calls are remembered; calls may have any number of rows."""
 
 
 _Row = tuple[str, float]
-"""What a row costs depends on: the method, and the bytes that it has, 0 where nobody can tell."""
+"""What the cost of a row depends on: the method, and the row's size in bytes, 0 if nobody can tell."""
 
 
 class Sharing:
@@ -44,7 +46,7 @@ class Sharing:
     Parameters
     ----------
     n_processes : int
-        How many compute, the caller included.
+        How many processes compute, the caller included.
     """
 
     def __init__(self, n_processes: int) -> None:
@@ -55,21 +57,22 @@ class Sharing:
         self._trial: Trial[bool] | None = None  # of the call that is being made
 
     def pays(self, method: str, batches: Batches, *, asleep: bool, takes_over: bool = True) -> bool:
-        """Tell whether to share a call out takes less time than to compute it alone.
+        """Tell whether sharing out a call takes less time than computing it alone.
 
-        It would save the time of the batches that are given away, if a worker had nothing to read. As it has, it takes
-        longer for a batch than the caller, who takes some of them over, and so less is saved. What cannot be read is
-        pickled, by the caller, before anybody computes, and adds to what sharing out costs. Where that is close to
-        what it costs, or may be, both ways are tried, and the faster one is taken for calls of this kind from then on.
+        If a worker had nothing to read, sharing out would save the time of the batches that are given away. But it has
+        to read, so it takes longer for a batch than the caller, which takes some batches over, so less is saved. Rows
+        that cannot be read are pickled by the caller before anybody computes, which adds to what sharing out costs. If
+        what is saved is close to what it costs, or may be, both ways are tried, and the faster one is taken for calls
+        of this kind from then on.
 
         Parameters
         ----------
         method : str
         batches : Batches
         asleep : bool
-            Whether it is so long since the last call that workers sleep.
+            Whether the last call was so long ago that workers sleep.
         takes_over : bool, default=True
-            False: all that can be shared out is.
+            False: everything that can be shared out is.
         """
         self._trial = None
         shares = plan_shares(len(batches), self._n_processes)
@@ -105,27 +108,27 @@ class Sharing:
         return self._costs_s.get(_row_of(method, batches), (0.0, 0.0))[1]
 
     def note_costs(self, method: str, batches: Batches, n_batches: int, seconds: float) -> None:
-        """Keep what the caller took for the first batches."""
+        """Note how long the caller took for the first batches."""
         row = _row_of(method, batches)
         if row not in self._costs_s:
             _make_room(self._costs_s)
         self._costs_s[row] = seconds / n_batches, seconds / batches.rows(0, n_batches)[1]
 
     def note_pickling(self, method: str, batches: Batches, n_rows: int, seconds: float) -> None:
-        """Keep what the caller took to pickle so many rows."""
+        """Note how long the caller took to pickle `n_rows` rows."""
         row = _row_of(method, batches)
         if row not in self._pickling_s:
             _make_room(self._pickling_s)
         self._pickling_s[row] = seconds / n_rows
 
     def note_call(self, seconds: float) -> None:
-        """Keep what the whole call took, the last one that was asked about."""
+        """Note how long the call took that `pays` was asked about last."""
         if self._trial is not None:
             self._trial.note(seconds)
 
 
 def _row_of(method: str, batches: Batches) -> _Row:
-    n_bytes = getattr(batches.X, "nbytes", 0)  # of a data frame it may be a column
+    n_bytes = getattr(batches.X, "nbytes", 0)  # in a data frame this may be a column
     return method, n_bytes / batches.n_samples if isinstance(n_bytes, int) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Signals that come while processes start, are written to, or are about to end."""
+"""Signals that arrive while processes start, are written to, or are about to end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _MOST_ACTION_BYTES = 256  # of a struct sigaction, which takes 152 on Linux
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[None]:
-    """Return a context manager; a Ctrl-C inside it is told at its end, and never to the processes started inside it.
+    """Return a context manager; a Ctrl-C inside it takes effect at its end, and never in processes started inside it.
 
-    A terminal sends it to every process in it. For a library that starts several processes and cannot be stopped
-    half-way. It does nothing outside of the main thread, which is the only one to be told of Ctrl-C, and where the
-    system cannot block signals.
+    A terminal sends Ctrl-C to all of its processes. This is for a library that starts several processes and cannot be
+    stopped half-way. It does nothing outside the main thread, the only one that is told of Ctrl-C, or if the system
+    cannot block signals.
     """
     tell: Any = signal.getsignal(signal.SIGINT)
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not callable(tell) or not in_main_thread or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # started later, with a process, it would unblock the signal for that process
+    resource_tracker.ensure_running()  # a later start, with a process, would unblock the signal for that process
     came: list[Any] = []
     sigaction = ctypes.CDLL(None).sigaction
-    action = ctypes.create_string_buffer(_MOST_ACTION_BYTES)  # it may be none of Python's: uWSGI has its own
+    action = ctypes.create_string_buffer(_MOST_ACTION_BYTES)  # it may not be Python's: uWSGI has its own
     sigaction(signal.SIGINT, None, action)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
@@ -45,23 +45,23 @@ def ctrl_c_waits() -> Iterator[None]:
         finally:
             signal.signal(signal.SIGINT, tell)
             sigaction(signal.SIGINT, action, None)
-            if came:  # also where something was raised inside
+            if came:  # also if something was raised inside
                 signal.raise_signal(signal.SIGINT)
 
 
 def leave_ending_to_the_caller() -> None:
-    """Do nothing on Ctrl-C and SIGTERM, which terminals and service managers send to every process of a program.
+    """Ignore Ctrl-C and SIGTERM, which terminals and service managers send to every process of a program.
 
-    The program may have a call to finish first. Helpers end with it, as their connections do.
+    The program may have a call to finish first. Helpers end with the program, as their connections do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # what an estimator starts would inherit SIG_IGN
+    signal.signal(signal.SIGTERM, lambda *_: None)  # processes that an estimator starts would inherit SIG_IGN
 
 
 def raised_by_handler(error: BaseException) -> bool:
-    """Tell whether a signal handler has raised an exception, which then has nothing to do with what it came amid.
+    """Tell whether a signal handler raised an exception, which then has nothing to do with the code it interrupted.
 
-    Those are known that are functions or methods.
+    Only handlers that are functions or methods are recognised.
     """
     handlers = map(signal.getsignal, signal.valid_signals())
     codes = {getattr(handler, "__code__", None) for handler in handlers}
@@ -70,9 +70,9 @@ def raised_by_handler(error: BaseException) -> bool:
 
 @contextmanager
 def broken_pipe_raises() -> Iterator[None]:
-    """Return a context manager in which writing to a process that is gone raises BrokenPipeError, and no more.
+    """Return a context manager in which writing to a process that is gone only raises BrokenPipeError.
 
-    So it does in Python, but for programs that give SIGPIPE its default action back, which ends them.
+    Python always does this, except in programs that restore SIGPIPE's default action, which ends them.
     """
     if signal.getsignal(signal.SIGPIPE) is not signal.SIG_DFL:
         yield

@@ -1,4 +1,4 @@
-"""In which ways `ProcessRunner` may start its processes, here and now."""
+"""The ways in which `ProcessRunner` may start its processes, here and now."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ START_METHODS = ("forkserver", "spawn", "fork")
 
 
 def default_start_method() -> str:
-    """Return ``"forkserver"`` where that is safe: elsewhere than on Linux libraries may not be forked."""
+    """Return ``"forkserver"`` if that is safe, else ``"spawn"``: libraries may be forked on Linux only."""
     return "forkserver" if sys.platform == "linux" and not _is_frozen() else "spawn"
 
 
 def check_start_is_possible(start_method: str) -> None:
-    """Raise where this process, as it is, can start no other in that way.
+    """Raise if this process, as it is, cannot start others in that way.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def check_start_is_possible(start_method: str) -> None:
     Raises
     ------
     RunnerError
-        Where another one has to be taken.
+        If another start method has to be taken.
     WorkerStartError
-        Where the program has to be started otherwise, or has to name a Python.
+        If the program has to be started in another way, or has to name a Python.
     """
     if start_method == "forkserver" and _is_frozen():
         raise RunnerError(

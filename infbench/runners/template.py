@@ -1,11 +1,11 @@
 """The template process: loads the estimator once, then forks the workers.
 
-Workers that are forked from one template share its memory, so one more costs milliseconds and next to no memory, and a
-dead one is replaced as quickly. Forking is safe here, and not in the caller, because a template never computes: it has
-no thread of BLAS or OpenMP that a fork could break.
+Workers that are forked from one template share its memory, so another worker costs milliseconds and next to no memory,
+and a dead one is replaced as quickly. Forking is safe here, but not in the caller, because a template never computes:
+it has no thread of BLAS or OpenMP that a fork could break.
 
-Where it starts anew, by spawn, this module loads neither numpy nor the estimator's library before it has set their
-numbers of threads. A fork finds them loaded, and limits them.
+If the template is spawned, this module loads neither numpy nor the estimator's library before it has set their numbers
+of threads. If it is forked, it finds them loaded, and limits them.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def run_template(connection: Connection, inner_threads: int | None, spin_s: floa
     inner_threads : int or None
         BLAS and OpenMP threads of every worker.
     spin_s : float
-        Seconds for which a worker looks for its next share before it sleeps.
+        Seconds for which a worker polls for its next share before it sleeps.
     """
     leave_ending_to_the_caller()
     share_resource_tracker()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where a program ignores it, nobody can be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if the program ignores it, no child can be waited for
     pids: set[int] = set()
     try:
         _serve_as_template(connection, inner_threads, spin_s, pids)
@@ -77,10 +77,11 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
 
     memory = None if memory_fd is None else CallerMemory(memory_fd, *how_to_read)
     _keep_freed_memory()
-    flush_streams()  # or every worker would write again what the program writes while it is imported
+    flush_streams()  # or every worker would write again what the program wrote during its import
     with InnerThreads(inner_threads).limited():  # workers inherit it
-        # What is alive now lives as long as the template. Frozen, no collection in a worker touches it, which would
-        # copy the pages that all processes share. A collection here would copy those of the launcher, in 150 ms.
+        # What is alive now lives as long as the template. Once frozen, it is left alone by collections in workers,
+        # which would otherwise copy the pages that all processes share. A collection here would copy those of the
+        # launcher, which takes 150 ms.
         gc.freeze()
         send(connection, ("loaded",))
         while True:
@@ -97,7 +98,7 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
                 pids.add(pid)
                 send(connection, pid)
             else:
-                pids.remove(message[1])  # nothing but its own may be killed
+                pids.remove(message[1])  # raises for others: only its own may be killed
                 send(connection, _end(message[1]))
 
 
@@ -112,24 +113,25 @@ def _load(fd: int, inner_threads: int | None) -> Any:
 def share_resource_tracker() -> None:
     """Let forks of this process have its resource tracker, as multiprocessing's own forks do.
 
-    Since 2026, Python 3.14 takes it away from all others (https://github.com/python/cpython/issues/146313).
+    Since 2026, Python 3.14 takes it away from all other forks (https://github.com/python/cpython/issues/146313).
     """
     if (intent := getattr(resource_tracker, "_fork_intent", None)) is not None:
         intent.preserve_fd = True
 
 
 def _keep_freed_memory() -> None:
-    """Let workers keep the memory that they free for their next batch, but not what loading the estimator has left.
+    """Let workers keep the memory that they free, for their next batch, but give back what loading has left.
 
-    By itself glibc gives the former back to the system and takes it again, page by page, with each batch: a logistic
-    regression takes twice as long for 1,000 rows then. The latter it keeps: a forest copies its trees as it loads, and
-    leaves as much memory free between them as they take. See mallopt(3), malloc_trim(3).
+    By default glibc gives freed memory back to the system after each batch and takes it again, page by page, for the
+    next: a logistic regression then takes twice as long for 1,000 rows. But it keeps what loading has left: a forest
+    copies its trees as it loads, and leaves as much free memory between them as they take. See mallopt(3),
+    malloc_trim(3).
     """
     glibc = ctypes.CDLL(None)
     if hasattr(glibc, "mallopt") and hasattr(glibc, "malloc_trim"):
         glibc.malloc_trim(0)
         mallopt = glibc.mallopt
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it accepts
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
@@ -169,7 +171,7 @@ def _work_and_exit(make_worker: Callable[[], Worker]) -> NoReturn:
 
 
 def flush_streams() -> None:
-    """Write out what waits in standard output and error."""
+    """Write out what is buffered for standard output and standard error."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # it is None, or closed, or nobody reads it
             stream.flush()

@@ -14,7 +14,7 @@ from infbench.runners.inner_threads import InnerThreads
 class ThreadsRunner(Runner):
     """Maps the batches over a `concurrent.futures.ThreadPoolExecutor`.
 
-    Nothing is copied and nothing is pickled, but only what releases Python's global lock runs at the same time.
+    Nothing is copied and nothing is pickled, but only code that releases Python's global lock runs at the same time.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class ThreadsRunner(Runner):
     """
 
     name: ClassVar[str] = "threads"
-    closes_after_call: ClassVar[bool] = True  # a handler amid `submit` would wait for the lock that it holds
+    closes_after_call: ClassVar[bool] = True  # a handler that interrupts `submit` would wait for its lock
 
     def _start(self) -> None:
         self._inner_threads = InnerThreads(self.inner_threads)
@@ -41,20 +41,20 @@ class ThreadsRunner(Runner):
         settings = ambient()
 
         def compute(batch: Any) -> Any:
-            self._check_not_closed()  # or the call would go on to its end
+            self._check_not_closed()  # otherwise the call would go on to its end
             take_on(settings)
             # The limits of OpenMP and of nested jobs belong to a thread, so each sets its own.
             with self._inner_threads.limited():
                 return call(batch)
 
-        # Most BLAS libraries have one limit for the process: held here, it is not set and put back between batches.
+        # Most BLAS libraries have one limit for the process: held here, it is not set and restored for every batch.
         with self._inner_threads.limited():
             futures: list[Future[Any]] = []
             try:
                 for batch in batches:
-                    futures.append(self._pool.submit(compute, batch))  # noqa: PERF401  # those before an error are known
+                    futures.append(self._pool.submit(compute, batch))  # noqa: PERF401  # keeps those before an error
                 return join([future.result() for future in futures])
             except BaseException:
-                # Or the limit of BLAS would hold for the caller until the last of them has ended.
+                # Otherwise the limit of BLAS would hold for the caller until the last of them has ended.
                 wait([future for future in futures if not future.cancel()])
                 raise

@@ -1,6 +1,6 @@
-"""Errors of an estimator on their way from a worker to the caller, where a library brings them.
+"""Errors of an estimator on their way from a worker to the caller, if another library carries them.
 
-Most libraries pickle what an estimator raised, and some of them wait for ever when the caller cannot load it.
+Most libraries pickle what an estimator raised, and some of them wait forever if the caller cannot load it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from infbench.errors import WorkerError
 
 @contextmanager
 def errors_that_travel(dumps: Callable[[BaseException], bytes] = pickle.dumps) -> Iterator[None]:
-    """Return a context manager for a worker; what is raised inside it, and could not be brought over, is replaced.
+    """Return a context manager for a worker that replaces errors raised inside it that cannot reach the caller.
 
     Parameters
     ----------
     dumps : callable, default=pickle.dumps
-        Pickles an exception as the library does that is in use.
+        Pickles an exception as the library in use does.
 
     Raises
     ------
     WorkerError
-        Instead of an exception that cannot be pickled or loaded again; the message holds its type and text.
+        Instead of an exception that cannot be pickled or loaded again; the message holds its type and its text.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which of several ways to make a call is the fastest: by making calls in each of them."""
+"""Which of several ways to make a call is the fastest, found out by making calls in each of them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Generic, TypeVar
 Way = TypeVar("Way")
 
 _TRIED, _COUNTED = 8, 5
-"""A way is tried in so many calls, of which the last ones count: the first ones find workers asleep, or what another
-way has left in the caches."""
+"""For how many calls a way is tried, and how many of them count, the last ones: the first ones find workers asleep, or
+what another way has left in the caches."""
 
 _KEPT_AT_FIRST, _KEPT_AT_MOST = 50, 400
-"""The fastest way is kept to for so many calls, twice as many each time that it is found to be the fastest again; then
-the others are tried, as the machine may have changed, or may have been busy when they were tried before. When it has
-become slower than another was, they are tried at once."""
+"""For how many calls the fastest way is kept at first, and at most: twice as many each time that it is found to be the
+fastest again. Then the others are tried, as the machine may have changed, or may have been busy when they were tried
+before. If the fastest way becomes slower than another one was, they are tried at once."""
 
 _FAVOURED, _GLANCED = 8, 3
-"""A way that is most likely the fastest is kept to for so many times as many calls, and another is tried in so many:
-one call in a thousand in the long run."""
+"""How many times as many calls keep to a way that is most likely the fastest, and in how many calls another way is
+tried then: one call in a thousand in the long run."""
 
 _REMEMBERED = 3
-"""So many turns of a way are remembered, of which the middle one counts: a machine may be busy in all calls of one."""
+"""How many turns of a way are remembered. Their median counts: a machine may be busy in all calls of one turn."""
 
 
 class Trial(Generic[Way]):
-    """Finds the fastest of several ways, for calls that cost the same: tries each, and the others again and again.
+    """Finds the fastest of several ways to make calls of the same cost: tries each, and the others again and again.
 
     Parameters
     ----------
     ways : sequence
-        Are tried in this order.
+        Tried in this order.
     known_s : mapping of way to float or None, default=None
-        The seconds that a call is already known to take, in each of the ways: the fastest of them is kept to, before
-        the others are tried.
+        The seconds that a call is already known to take in each way: the fastest is taken first, before the others are
+        tried.
     favourite : object or None, default=None
-        The way that is most likely the fastest, by far. It is kept to first, and longer than others; these are tried in
-        a few calls.
+        The way that is most likely the fastest, by far. It is taken first, and kept longer than others; these are tried
+        in a few calls only.
     weigh : callable, optional
         What ``weigh(way, seconds)`` returns is compared, instead of the seconds.
 
@@ -48,7 +48,7 @@ class Trial(Generic[Way]):
     way : object
         For the next call.
     has_choice : bool
-        Whether there is more than one way. Of calls that have but one nothing need be noted.
+        Whether there is more than one way. If there is only one, nothing needs to be noted.
 
     Examples
     --------
@@ -82,11 +82,11 @@ class Trial(Generic[Way]):
 
     @property
     def typical_s(self) -> dict[Way, float]:
-        """The seconds that a call takes in each way that is known, going by its last turns."""
+        """The seconds that a call takes, judged by its last turns, in each way for which they are known."""
         return {way: median(turns_s) for way, turns_s in self._turns_s.items() if turns_s}
 
     def note(self, seconds: float) -> bool:
-        """Keep what a call took that went this way, and tell whether its turn has ended with it."""
+        """Note how long a call in this `way` took, and tell whether the turn of this way has ended with it."""
         self._calls_s.append(seconds)
         self._n_left -= 1
         if self._n_left > 0 and (self._n_left % _TRIED or not self._has_fallen_behind()):
@@ -98,7 +98,7 @@ class Trial(Generic[Way]):
     def _has_fallen_behind(self) -> bool:
         """Tell whether the last call, and most of those before, took longer than another way did.
 
-        A median takes as long as some calls do, and is looked at only where there is reason to.
+        Computing a median takes as long as some calls do, so it is done only if there is reason to.
         """
         if len(self._calls_s) < _COUNTED or self._weigh(self.way, self._calls_s[-1]) <= self._others_s:
             return False

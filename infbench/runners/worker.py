@@ -37,7 +37,7 @@ class Worker:
     index : int
         Which of the workers this is.
     spin_s : float
-        Seconds for which it looks for its next share before it sleeps.
+        Seconds for which it polls for its next share before it sleeps.
     memory : CallerMemory or None
         The caller's.
     """
@@ -59,7 +59,7 @@ class Worker:
         self._memory = memory
         self._mapped: dict[int, SharedBuffer] = {}
         self._answers: SharedBuffer | None = None
-        self._known_answers: SharedBuffer | None = None  # to the caller
+        self._known_answers: SharedBuffer | None = None  # the one that the caller knows
 
     def serve(self) -> None:
         """Compute shares until the caller closes the connection.
@@ -67,7 +67,7 @@ class Worker:
         Raises
         ------
         EOFError, ConnectionError
-            At the end of the connection.
+            When the connection ends.
         """
         while True:
             share, n_news = Share.from_bytes(self._next_message())
@@ -76,7 +76,7 @@ class Worker:
             self._compute(share)
 
     def _next_message(self) -> bytes:
-        """Return the next share, as it was sent: look for it for a while, then sleep."""
+        """Return the next share, as it was sent: poll for it for a while, then sleep until it comes."""
         shares = self._desk.shares
         spin_until_s = time.perf_counter() + self._spin_s
         while time.perf_counter() < spin_until_s:
@@ -120,7 +120,7 @@ class Worker:
             self._tell(Done(at, failed=True), exception_to_bytes(error))
 
     def _find_rows(self, share: Share) -> Callable[[int, int], Any]:
-        """Return what gives the rows from one up to another, counted from the share's first row."""
+        """Return a function that gives the rows from one up to another, counted from the share's `first_row`."""
         if share.place is None:
             return partial(take, pickle.loads(receive_bytes(self._connection)))
         if share.place.buffer is not None:
@@ -139,7 +139,7 @@ class Worker:
             return
         shape = (sum(map(len, answers)), *answers[0].shape[1:])
         dtype = answers[0].dtype
-        before, self._answers = self._answers, None  # should there be no memory for larger ones, it is closed already
+        before, self._answers = self._answers, None  # `grown` closes it, even if it then finds no memory
         self._answers = grown(before, math.prod(shape) * dtype.itemsize)
         np.concatenate(answers, out=self._answers.array(shape, dtype))
         self._tell(Done(at, shape, dtype.str, is_new=self._answers is not self._known_answers))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
 
 from infbench.site.points import BASELINE, Measured, Point, Workload
 from infbench.site.repeats import Repeats, moved_together
@@ -17,7 +16,7 @@ from infbench.stats import Estimate, quotient
 
 
 class Quantity(StrEnum):
-    """What a step is a step of."""
+    """The figure that a step compares."""
 
     SERIAL = "serial time"
     PARALLEL = "parallel time"
@@ -25,7 +24,7 @@ class Quantity(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a step is."""
+    """How a step is judged."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -48,10 +47,11 @@ class Noise:
     Attributes
     ----------
     floor : float
-        Factor, 1 or more: the farther bound of serial against serial, of both ends. Infinite where it is unknown.
+        Factor, 1 or more: the bound farthest from 1 of the noise floors (serial against serial) of both ends. Infinite
+        if either is unknown.
     repeat : float or None
-        Factor, 1 or more: how far apart repetitions of this measurement lie on this computer; None where there are too
-        few to tell.
+        Factor, 1 or more: how far apart repetitions of this measurement lie on this computer; None if there are too few
+        to tell.
     """
 
     floor: float
@@ -89,9 +89,9 @@ class Step:
     noise : Noise
     outcome : Outcome
     meaning : Meaning
-        ``NEITHER`` for what is no change, and for a speedup that moved because the serial time did, as far as is known.
+        ``NEITHER`` if the step is no change, or if a speedup moved because the serial time did, as far as is known.
     reason : str
-        What moved a speedup, in words; empty for all else.
+        What moved a speedup, in words; otherwise empty.
     """
 
     computer: Computer
@@ -117,12 +117,12 @@ class Step:
 
     @property
     def size(self) -> float:
-        """The ratio, or its inverse where that is larger."""
+        """The ratio, or its inverse if that is larger."""
         return max(self.ratio.value, 1 / self.ratio.value)
 
     @property
     def moved(self) -> list[tuple[str, str, str]]:
-        """Library, version before and version after, of those that are not the same."""
+        """Library, version before and version after, for each library whose version differs."""
         before, after = (dict(release_set.versions) for release_set in self.release_sets)
         return [
             (library, before.get(library, "none"), after.get(library, "none"))
@@ -143,11 +143,11 @@ def judge(ratio: Estimate, noise: Noise) -> Outcome:
     Returns
     -------
     Outcome
-        A change where the whole interval lies outside the noise floor and the size exceeds both kinds of noise; noise
-        where the size does not exceed them; inconclusive where it does and the interval says that it need not.
+        A change if the size exceeds both kinds of noise and the whole interval lies outside the noise floor;
+        inconclusive if the size does but the interval does not, or if the noise is unknown; noise otherwise.
     """
     if max(ratio.value, 1 / ratio.value) <= noise.factor:
-        # An infinite factor is no knowledge of noise, but no knowledge at all.
+        # An infinite factor means that the noise is unknown, not that it is large.
         return Outcome.INCONCLUSIVE if math.isinf(noise.factor) else Outcome.NOISE
     if ratio.low > noise.floor:
         return Outcome.HIGHER
@@ -163,8 +163,9 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
     """Return every step between neighbouring releases and between neighbouring commits, changes or not.
 
     Neighbouring releases are compared on the newest commit that both were measured with, neighbouring commits on the
-    same release set, and both on the same computer only. What lacks a figure has its neighbours compared instead.
-    Workloads whose speedup was never measured in pairs have no noise floor, and so no steps.
+    same release set, and both on the same computer only. If a release or commit lacks a figure, its neighbours are
+    compared with each other instead. Workloads whose speedup was never measured in pairs have no noise floor, and so no
+    steps.
 
     Parameters
     ----------
@@ -194,9 +195,9 @@ def compare(
     kind: str = "release",
     skipped: int = 0,
 ) -> Step | None:
-    """Return the step of one quantity from one run to another, None where either lacks it."""
-    if quantity == Quantity.SERIAL:  # any runner will do; one that both ends have, with all figures, may confirm it
-        alike = (other for other in (key, *before.points) if other[0][:3] == key[0][:3])
+    """Return the step of one quantity from one run to another, or None if either lacks it."""
+    if quantity == Quantity.SERIAL:  # any runner will do; one with all figures at both ends can confirm the step
+        alike = (other for other in (key, *before.points) if other[0].of_one_process == key[0].of_one_process)
         of_both = (other for other in alike if other in before.points and other in after.points)
         key = max(of_both, key=lambda other: _n_figures(before, other) + _n_figures(after, other), default=key)
     ends = _figure(before, key, quantity), _figure(after, key, quantity)
@@ -214,7 +215,7 @@ def compare(
     if outcome in _OPPOSITE and quantity == Quantity.SPEEDUP:
         serial = compare(before, after, key, Quantity.SERIAL, repeats)
         parallel = compare(before, after, key, Quantity.PARALLEL, repeats)
-        assert serial is not None  # or nothing would have confirmed the speedup
+        assert serial is not None  # otherwise nothing would have confirmed the speedup
         assert parallel is not None
         meaning, reason = _meaning_of_speedup(outcome, serial.outcome, parallel.outcome)
     elif outcome in _OPPOSITE:
@@ -240,16 +241,15 @@ def compare(
 
 def _steps_on_one(measured: list[Measured]) -> Iterator[Step]:
     repeats = Repeats(measured)
-    sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
+    sets = sorted({one.run.release_set for one in measured})
     of_set = {one: [other for other in measured if other.run.release_set == one] for one in sets}
-    told: set[tuple[Any, ...]] = set()
+    told: set[tuple[str, int, int]] = set()  # whose serial time
     for key in dict.fromkeys(key for one in measured for key, point in one.points.items() if point.paired):
         for quantity in Quantity:
-            # The serial time is the same for every runner, and for every number of processes.
-            about = (*key[0][:3], quantity)
-            if quantity == Quantity.SERIAL and about in told:
-                continue
-            told.add(about)
+            if quantity == Quantity.SERIAL:  # the same for every runner, and for every number of processes
+                if key[0].of_one_process in told:
+                    continue
+                told.add(key[0].of_one_process)
             members = [one for one in measured if _figure(one, key, quantity) is not None]
             pairs = [("release", *pair) for pair in _release_pairs(sets, members)]
             pairs += [("commit", *pair) for group in of_set.values() for pair in _commit_pairs(group, members)]
@@ -285,10 +285,11 @@ def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> It
 
 
 def _point(one: Measured, key: _Key, quantity: Quantity) -> Point | None:
-    """Return the point of a figure: that of a serial time may be of any runner, and of any number of processes."""
+    """Return the point that has a figure; for a serial time, any runner and any number of processes will do."""
     if key in one.points or quantity != Quantity.SERIAL:
         return one.points.get(key)
-    return next((point for (workload, _), point in one.points.items() if workload[:3] == key[0][:3]), None)
+    wanted = key[0].of_one_process
+    return next((point for (workload, _), point in one.points.items() if workload.of_one_process == wanted), None)
 
 
 def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
@@ -307,12 +308,12 @@ def _n_figures(one: Measured, key: _Key) -> int:
 def _confirmed(
     before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate, *, repeats: Repeats
 ) -> bool:
-    """Tell whether the other figures confirm a step, by half of its size at least.
+    """Tell whether the other figures confirm at least half of a step.
 
-    A machine that is slow for as long as one benchmark takes makes a step of what that has measured. The two times and
-    the paired speedup were measured at three moments, and any two of them say what the third should be. One that is
-    slow for a whole run makes a step of all times, which the times of the other models tell. One that is slow for a
-    while makes a step of the time of several processes, and a smaller one of that of one process.
+    If the machine is slow during one benchmark, a step appears in what that benchmark measures. The two times and the
+    paired speedup are measured at three different moments, and any two of them predict the third. If the machine is
+    slow during a whole run, a step appears in all times, those of the other models included. If it is slow for a while,
+    a step appears in the time of several processes, and a smaller one in that of one process.
     """
     step = math.log(ratio.value)
     if quantity != Quantity.SPEEDUP and _is_half_of(step, math.log(moved_together(before, after, key[0].model))):
@@ -325,14 +326,14 @@ def _confirmed(
     for figure, exponent in _FROM_OTHERS[quantity]:
         ends = _figure(before, key, figure), _figure(after, key, figure)
         if ends[0] is None or ends[1] is None:
-            # A speedup that nothing confirms may be noise; of a time, which is all that there is, all else must do.
+            # A speedup that nothing confirms may be noise; for a time, the checks above must do.
             return quantity != Quantity.SPEEDUP
         implied *= (ends[1].value / ends[0].value) ** exponent
     return _is_half_of(step, math.log(implied))
 
 
 def _is_half_of(step: float, other: float) -> bool:
-    """Tell whether `other` goes the way of `step` for half of it at least; both are logarithms."""
+    """Tell whether `other` has the sign of `step` and at least half its size; both are logarithms."""
     return other * math.copysign(1.0, step) >= abs(step) / 2
 
 

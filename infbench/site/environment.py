@@ -21,10 +21,10 @@ there becomes part of the environment's name, and so of the history."""
 class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
     """A virtual environment with exactly the versions that the configuration names.
 
-    asv's own environments install one requirement after the other, so that a later one may move an earlier one's
-    version. Here uv is asked once for all of them: it finds one consistent set or says that there is none. It compiles
-    them as well. Where nothing may write bytecode (``PYTHONDONTWRITEBYTECODE``), every process would do so again, which
-    makes the start of a worker 1.5 s longer.
+    asv's own environments install one requirement after the other, so a later one may change the version of an earlier
+    one. Here uv is asked once for all of them: it finds one consistent set or says that there is none. It also compiles
+    them: where bytecode may not be written (``PYTHONDONTWRITEBYTECODE``), every process would otherwise compile them
+    again, which makes the start of a worker 1.5 s longer.
     """
 
     tool_name: ClassVar[str] = "release-set"
@@ -34,8 +34,8 @@ class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
     def create(self) -> None:
         """Create the environment unless it exists; keep a failure for `install_project`.
 
-        Where this raises, asv gives the whole run up. Where `install_project` does, it says which release set has
-        failed, measures the others and exits with 2.
+        If this raises, asv gives up the whole run. If `install_project` does, asv says which release set has failed,
+        measures the others and exits with 2.
         """
         if self._failure is not None:
             return  # asv tries again before each of its steps
@@ -51,19 +51,19 @@ class ReleaseSetEnvironment(Uv):  # type: ignore[misc]  # asv has no types
         Raises
         ------
         asv.util.ProcessError
-            Where that fails, or the environment could not be created.
+            If that fails, or if the environment could not be created.
         """
         if self._failure is not None:
             raise self._failure
         super().install_project(*arguments, **options)
 
     def find_executable(self, executable: str) -> str:
-        """Return the path of a command: uv is the one that runs asv, all others are the environment's."""
+        """Return the path of a command: uv is the one that asv has found, all others are the environment's."""
         found: str = self._uv_path if executable == "uv" else super().find_executable(executable)
         return found
 
     def _install_requirements(self) -> None:
-        # The runner must speak the same language as the asv that reads its answers.
+        # asv_runner must speak the same language as the asv that reads its answers.
         pinned = {"pip+asv_runner": metadata.version("asv_runner")}
         requirements = {**self._requirements, **self._base_requirements, **pinned}
         names = [_as_requirement(name, version) for name, version in requirements.items()]

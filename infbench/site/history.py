@@ -23,13 +23,13 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
     Returns
     -------
     list of HistoryRow
-        By machine, model, runner, then by release set from the oldest to the newest. Where a cost ratio is missing
-        there is no row.
+        Sorted by machine, model, runner and workload, then by release set from the oldest to the newest. Without a
+        cost ratio there is no row.
 
     Raises
     ------
     InfbenchError
-        Where there is no such directory, no cost ratio in it, or a damaged list of benchmarks.
+        If there is no such directory, or if it holds no cost ratio or a damaged list of benchmarks.
     """
     newest: dict[tuple[Any, ...], tuple[ReleaseSet, HistoryRow]] = {}
     runs = load_runs(results_dir, noted_versions(results_dir))
@@ -40,7 +40,7 @@ def load_history(results_dir: str | Path) -> list[HistoryRow]:
             newest[(*key, *row.versions.values())] = run.release_set, row
     if not newest:
         raise InfbenchError(f"{results_dir} holds no result of {COST_RATIO}")
-    return [newest[key][1] for key in sorted(newest, key=lambda key: (key[:6], newest[key][0].order))]
+    return [newest[key][1] for key in sorted(newest, key=lambda key: (key[:6], newest[key][0]))]
 
 
 def _rows_of(run: Run, machine: str) -> Iterator[HistoryRow]:

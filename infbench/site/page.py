@@ -28,10 +28,10 @@ from infbench.site.stored import (
 from infbench.stats import MIN_COUNTS, Estimate, fit_scaling
 
 SCALING_WORKLOAD = (4_000, 250)
-"""Rows and batch size of the scaling suite, which are no parameters of it."""
+"""Rows and batch size of the scaling suite, which does not have them as parameters."""
 
 START_METHOD = "forkserver"
-"""What the runner of the start-up suite starts its workers with by itself."""
+"""The start method that the runner of the start-up suite uses by default."""
 
 _MAX_INCONCLUSIVE = 200  # the rest is in the raw data
 
@@ -46,7 +46,7 @@ class Page:
     Attributes
     ----------
     catalog : dict
-        What there is to choose from, and in which part it lies: loaded at once.
+        What there is to choose from, and the part that holds each choice: loaded with the page.
     parts : dict of str to dict
         Name of a part to its content: each is loaded when it is chosen.
     """
@@ -65,16 +65,16 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
     steps : sequence of Step
         What `find_steps` finds in them.
     subjects : mapping of str to str
-        Commit to the first line of its message, where it is known.
+        Commit to the first line of its message, if known.
 
     Returns
     -------
     Page
     """
-    # A computer without a time and without a speedup is in the raw data only.
+    # A computer with neither a time nor a speedup is in the raw data only.
     shown = {one.run.computer for one in measured if one.points}
     measured = [one for one in measured if one.run.computer in shown]
-    sets = sorted({one.run.release_set for one in measured}, key=lambda release_set: release_set.order)
+    sets = sorted({one.run.release_set for one in measured})
     labels = dict(zip(sets, _labels(sets), strict=True))
     commits = list({one.run.commit: one.run for one in measured}.values())
     index = _Index(
@@ -114,7 +114,7 @@ def build_page(measured: Sequence[Measured], steps: Sequence[Step], subjects: Ma
 
 @dataclass(frozen=True)
 class _Index:
-    """Where a release set or a commit stands in the catalog, and what it calls a release set."""
+    """Positions of release sets and commits in the catalog, and its labels of release sets."""
 
     sets: dict[ReleaseSet, int]
     labels: dict[ReleaseSet, str]
@@ -128,7 +128,7 @@ class _View:
         self._index = index
         self._repeats = Repeats(measured)
         self._history: dict[_Key, list[Measured]] = defaultdict(list)
-        # The newest of each figure counts: a run that failed, or that was a part of the suites, hides no older one.
+        # The newest value of each figure counts: a run that failed, or ran only some suites, hides no older figure.
         newest: dict[ReleaseSet, Run] = {}
         for one in measured:
             older = newest.get(one.run.release_set)
@@ -140,14 +140,14 @@ class _View:
         self._points = {release_set: points_of(run) for release_set, run in newest.items()}
         self._steps: dict[tuple[Any, str], list[Step]] = defaultdict(list)
         for step in steps:
-            # That of a serial time belongs to every runner, with every number of processes.
-            about = step.workload[:3] if step.runner == BASELINE else (step.workload, step.runner)
+            # A step of the serial time belongs to every runner, with every number of processes.
+            about = step.workload.of_one_process if step.runner == BASELINE else (step.workload, step.runner)
             self._steps[about, step.kind].append(step)
 
     def of_model(self, model: str) -> Json:
         """Return the part of a model."""
         keys = sorted(key for key in self._history if key[0].model == model)
-        sets = sorted(self._points, key=lambda release_set: release_set.order)
+        sets = sorted(self._points)
         return {
             "combinations": [self._combination(key) for key in keys],
             "verdicts": [entry for one in sets for entry in self._verdicts(model, one)],
@@ -158,9 +158,9 @@ class _View:
         }
 
     def overview(self, model: str) -> Json:
-        """Return the verdict on the newest release set, on what the page shows first of a model."""
-        ordered = {key: max(one.run.release_set.order for one in members) for key, members in self._history.items()}
-        # What was measured most often has the most to tell.
+        """Return the verdict on a model's newest release set, for the workload and runner that the page shows first."""
+        ordered = {key: max(one.run.release_set for one in members) for key, members in self._history.items()}
+        # Of otherwise equal ones, the one that was measured most often has the most to tell.
         workload, runner = max(
             (key for key in self._history if key[0].model == model),
             key=lambda key: (
@@ -171,9 +171,7 @@ class _View:
                 key[0][1:],
             ),
         )
-        newest = max(
-            (one.run.release_set for one in self._history[workload, runner]), key=lambda release_set: release_set.order
-        )
+        newest = max(one.run.release_set for one in self._history[workload, runner])
         at = {
             "model": model,
             "rows": workload.n_samples,
@@ -192,7 +190,7 @@ class _View:
             "answer": found.answer,
             "start": found.start,
             "fewest": found.fewest,
-            "speedup": _flat(speedup),
+            "speedup": _figure(speedup),
             "efficiency": words.per_process(speedup, workload.n_processes),
         }
 
@@ -204,7 +202,7 @@ class _View:
         position_of = list(enumerate(members))
         by_set = {one.run.release_set: position for position, one in position_of}
         by_set |= {one.run.release_set: position for position, one in position_of if one.run.commit == compared}
-        ordered = sorted(by_set, key=lambda release_set: release_set.order)
+        ordered = sorted(by_set)
         missing = [label for one, label in self._index.labels.items() if one in self._points and one not in by_set]
         paired = any(one.points[key].paired for one in members)
         labels = self._index.labels
@@ -234,7 +232,7 @@ class _View:
     def _told_steps(self, key: _Key) -> dict[str, list[Step]]:
         """Return the steps of a runner, and those of the serial time, by kind, the largest first."""
         return {
-            kind: sorted(self._steps[key, kind] + self._steps[key[0][:3], kind], key=lambda step: -step.size)
+            kind: sorted(self._steps[key, kind] + self._steps[key[0].of_one_process, kind], key=lambda step: -step.size)
             for kind in ("release", "commit")
         }
 
@@ -272,13 +270,13 @@ class _View:
             }
 
     def _since(self, key: _Key, release_set: ReleaseSet) -> str:
-        """Say what changed from the oldest release set to this one, and by which step most."""
+        """Say what changed from the oldest release set to this one, and which step was the largest."""
         members = self._history[key]
         newest = [one for one in members if one.run.release_set == release_set]
-        older = [one for one in members if one.run.release_set.order < release_set.order]
+        older = [one for one in members if one.run.release_set < release_set]
         if not older:
             return ""
-        oldest = min(older, key=lambda one: one.run.release_set.order).run.release_set
+        oldest = min(one.run.release_set for one in older)
         before = {one.run.commit: one for one in older if one.run.release_set == oldest}
         common = [one for one in newest if one.run.commit in before]
         if not common:
@@ -289,7 +287,7 @@ class _View:
         release = f"scikit-learn {labels[oldest]}"
         told = words.since([step for step in steps if step is not None], release, key[0].n_samples)
         changes = [step for step in self._told_steps(key)["release"] if step.is_change]
-        changes = [step for step in changes if step.release_sets[1].order <= release_set.order]
+        changes = [step for step in changes if step.release_sets[1] <= release_set]
         if changes:
             told += f" The largest step between neighbours came with {words.end_of(changes[0], labels)}: "
             told += f"{words.outcome_of(changes[0])}."
@@ -304,9 +302,16 @@ class _View:
             cells = []
             for (n_samples, batch_size), point in points.items():
                 assert point.speedup is not None
-                efficiency = words.per_process(point.speedup, n_processes)
-                won = words.wins(point)
-                cells.append([n_samples, batch_size, efficiency, *_flat(point.speedup), int(point.paired), won])
+                cells.append(
+                    {
+                        "rows": n_samples,
+                        "batch": batch_size,
+                        "efficiency": words.per_process(point.speedup, n_processes),
+                        "speedup": _figure(point.speedup),
+                        "paired": point.paired,
+                        "wins": words.wins(point),
+                    }
+                )
             yield {
                 "runner": runner,
                 "processes": n_processes,
@@ -327,16 +332,18 @@ class _View:
             rows = []
             for runner, point in {BASELINE: baseline, **points}.items():
                 start_up = figures.get((START_UP, START_METHOD)) if runner == SUITE_RUNNER else None
-                extra = (figures.get((DISPATCH, runner)), start_up, figures.get((MEMORY, model, runner)))
+                efficiency = None if point.speedup is None else words.per_process(point.speedup, workload.n_processes)
                 rows.append(
-                    [
-                        runner,
-                        *_flat(point.parallel),
-                        *_flat(point.speedup),
-                        None if point.speedup is None else words.per_process(point.speedup, workload.n_processes),
-                        int(point.paired),
-                        *(value for figure in extra for value in _flat(None if figure is None else figure.estimate)),
-                    ]
+                    {
+                        "runner": runner,
+                        "time": _figure(point.parallel),
+                        "speedup": _figure(point.speedup),
+                        "efficiency": efficiency,
+                        "paired": point.paired,
+                        "per_call": _of(figures.get((DISPATCH, runner))),
+                        "start_up": _of(start_up),
+                        "memory": _of(figures.get((MEMORY, model, runner))),
+                    }
                 )
             yield {
                 "rows": workload.n_samples,
@@ -380,9 +387,9 @@ class _View:
                 "rows": n_samples,
                 "batch": batch_size,
                 "set": self._index.sets[release_set],
-                "points": [[n, *_flat(speedup)] for n, speedup in speedups.items()],
+                "points": [[n, _figure(speedup)] for n, speedup in speedups.items()],
                 "laws": {
-                    name: [[n, *_flat(speedup)] for n, speedup in law.curve]
+                    name: [[n, _figure(speedup)] for n, speedup in law.curve]
                     for name, law in (("Amdahl", amdahl), ("USL", usl))
                     if law is not None
                 },
@@ -391,7 +398,7 @@ class _View:
 
 
 def _commit_to_compare(members: Sequence[Measured]) -> str:
-    """Return the newest of the commits that were measured with the most release sets: what differs is the libraries."""
+    """Return the newest of the commits that were measured with the most release sets, so that only libraries differ."""
     n_sets = Counter(one.run.commit for one in members)
     position = {one.run.commit: index for index, one in enumerate(members)}
     return max(n_sets, key=lambda commit: (n_sets[commit], position[commit]))
@@ -441,7 +448,7 @@ def _step(index: _Index, step: Step) -> Json:
         "skipped": step.skipped,
         "before": _rounded(step.before.value),
         "after": _rounded(step.after.value),
-        "size": _flat(step.ratio if step.ratio.value >= 1 else step.ratio.inverse()),
+        "size": _figure(step.ratio if step.ratio.value >= 1 else step.ratio.inverse()),
         "noise": _rounded(step.noise.factor),
         "meaning": step.meaning,
         "say": words.factor(step),
@@ -451,19 +458,18 @@ def _step(index: _Index, step: Step) -> Json:
 
 
 def _row(point: Point) -> list[Any]:
-    return [
-        *_flat(point.serial),
-        *_flat(point.parallel),
-        *_flat(point.speedup),
-        *_flat(point.noise_floor)[1:],
-        int(point.paired),
-    ]
+    """Return a point as a list, and not by name: there is one for each workload, runner and run."""
+    figures = [_figure(one) for one in (point.serial, point.parallel, point.speedup, point.noise_floor)]
+    return [*figures, int(point.paired)]
 
 
-def _flat(estimate: Estimate | None) -> list[float | None]:
-    if estimate is None:
-        return [None, None, None]
-    return [_rounded(value) for value in (estimate.value, *estimate.bounds)]
+def _figure(estimate: Estimate | None) -> list[float | None] | None:
+    """Return a value and its bounds."""
+    return None if estimate is None else [_rounded(value) for value in (estimate.value, *estimate.bounds)]
+
+
+def _of(figure: Figure | None) -> list[float | None] | None:
+    return None if figure is None else _figure(figure.estimate)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -479,7 +485,7 @@ def _facts(computer: Computer, run: Run) -> str:
 
 
 def _labels(sets: Iterable[ReleaseSet]) -> list[str]:
-    """Name release sets by their first library, and by what else differs where that is the same."""
+    """Name release sets by their first library and, if that is not unique, by what else differs."""
     sets = list(sets)
     labels = []
     for release_set in sets:

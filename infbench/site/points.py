@@ -15,7 +15,7 @@ SUITE_RUNNER = "process"
 """Runner of the suites that have no parameter for it."""
 
 LATENCY_PROCESSES = 2
-"""`n_processes` of the latency suite, which is no parameter of it."""
+"""`n_processes` of the latency suite, which does not have it as a parameter."""
 
 
 class Workload(NamedTuple):
@@ -25,6 +25,11 @@ class Workload(NamedTuple):
     n_samples: int
     batch_size: int
     n_processes: int
+
+    @property
+    def of_one_process(self) -> tuple[str, int, int]:
+        """Model, rows and batch size: what one process was given, whatever number of processes it is compared with."""
+        return self[:3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +43,13 @@ class Point:
     speedup : Estimate or None
         Serial time / parallel time.
     noise_floor : Estimate or None
-        Serial time / serial time, measured in the way of a paired speedup.
+        Serial time / serial time, measured like a paired speedup.
     paired : bool
         Whether the speedup comes from pairs that were measured side by side. Otherwise it is the quotient of the two
-        times, which a machine that changes its speed between them falsifies.
+        times, which is wrong if the machine changes its speed between them.
     floor_of : Workload or None
-        Where the noise floor was not measured on this workload: the largest one of the model, whose it is.
+        If the noise floor was not measured on this workload, the one that it comes from: the model's largest that has
+        one.
     """
 
     serial: Estimate | None
@@ -90,7 +96,7 @@ def points_of(run: Run) -> Points:
     for workload, runner in sorted(costs):
         if runner == BASELINE:
             largest[workload.model] = workload
-    # Where both suites measured the same workload, the one for throughput counts.
+    # If both suites measured the same workload, the one for throughput counts.
     times = {
         **{_single_batch(key): figure for key, figure in run.figures.items() if key[0] == LATENCY},
         **{_workload(key): figure for key, figure in run.figures.items() if key[0] == THROUGHPUT},
@@ -135,7 +141,7 @@ def _single_batch(key: tuple[Any, ...]) -> tuple[Workload, str]:
 
 
 def _of_baseline(figures: Mapping[tuple[Workload, str], Figure], workload: Workload) -> Figure | None:
-    """Return the serial figure of a workload: one process is the same whatever it is compared with."""
+    """Return the serial figure of a workload: it is the same whatever `n_processes` it is compared with."""
     found = figures.get((workload, BASELINE))
     if found is None:
         found = next(

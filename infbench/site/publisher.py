@@ -1,6 +1,6 @@
 """The speedup page in the site that `asv publish` writes.
 
-asv finds the class through ``plugins`` in ``asv.conf.json``, and calls it after it has written its own pages.
+asv finds the class through ``plugins`` in ``asv.conf.json``, and calls it after writing its own pages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FIRST_NAV_ENTRY = re.compile(r'<li id="nav-li-"')
 
 
 class SpeedupPublisher(OutputPublisher):  # type: ignore[misc]  # asv has no types
-    """Write the speedup page beside asv's, and an entry for it into asv's navigation."""
+    """Write the speedup page beside asv's, and add an entry for it to asv's navigation."""
 
     name: ClassVar[str] = "speedup"
     button_label: ClassVar[str] = "Speedup"
@@ -40,10 +40,10 @@ class SpeedupPublisher(OutputPublisher):  # type: ignore[misc]  # asv has no typ
 
     @classmethod
     def publish(cls, conf: Any, repo: Any, benchmarks: Any, graphs: Any, revisions: Mapping[str, int]) -> None:  # noqa: ARG003
-        """Do what asv asks of a publisher: `graphs` know no release, so the stored results are read again."""
+        """Publish the page; as `graphs` know no release, the stored results are read again."""
         runs = load_runs(conf.results_dir, noted_versions(conf.results_dir))
-        # The order of the history, where dates may lie: a commit that was rebased keeps its date. Of
-        # `asv publish RANGE`, `revisions` has the commits of the range and the tags only.
+        # In the order of the history, not of the dates: a rebased commit keeps its date. `revisions` will not do: with
+        # `asv publish RANGE`, it has only the commits of the range and the tags.
         order = repo.get_revisions({run.commit for run in runs})
         runs.sort(key=lambda run: order.get(run.commit, -1))
         log.info(f"Writing the speedup page of {len(runs)} results")
@@ -61,13 +61,13 @@ def write_page(directory: Path, runs: Sequence[Run], *, project: str, subjects: 
     Parameters
     ----------
     directory : Path
-        Where to; it is made. Files of the same name are replaced.
+        Where to; created if missing. Files of the same name are replaced.
     runs : sequence of Run
         What to show, in the order of the history.
     project : str
         Name of the project.
     subjects : mapping of str to str
-        Commit to the first line of its message, where it is known.
+        Commit to the first line of its message, if known.
     """
     from jinja2 import Environment
 
@@ -92,18 +92,18 @@ def write_page(directory: Path, runs: Sequence[Run], *, project: str, subjects: 
 
 
 def _as_script(name: str, edition: str, part: dict[str, Any]) -> str:
-    """Return a part as a script that hands it over: what is opened as a file may load scripts, but not fetch."""
+    """Return a part as a script that hands it over: a page opened as a file may load scripts, but not fetch."""
     content = json.dumps(part, separators=(",", ":"), allow_nan=False)
     return f"infbenchPart({json.dumps(name)},{json.dumps(edition)},{content});\n"
 
 
 def add_nav_entry(index: Path) -> None:
-    """Put "Speedup" first into the navigation of asv's page; does nothing where it is already.
+    """Put "Speedup" first in the navigation of asv's page, unless it is there already.
 
     Raises
     ------
     InfbenchError
-        Where the page has no such navigation: this asv is not the one that was tested.
+        If the page has no such navigation: this is not the version of asv that was tested.
     """
     text = index.read_text(encoding="utf-8")
     if _NAV_ENTRY in text:
@@ -118,5 +118,5 @@ def _subjects(repo: Any) -> dict[str, str]:
     """Return the first line of every commit's message."""
     if not isinstance(repo, Git):
         return {}
-    lines = repo._run_git(["log", "--all", "--format=%H %s"]).splitlines()  # noqa: SLF001  # asv shows no other way
+    lines = repo._run_git(["log", "--all", "--format=%H %s"]).splitlines()  # noqa: SLF001  # asv offers no other way
     return dict(line.partition(" ")[::2] for line in lines)

@@ -1,4 +1,4 @@
-"""Everything that the speedup page stands on, as plain tables for people who want it raw."""
+"""Everything behind the speedup page, as plain tables for people who want the raw data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infbench.stats import Estimate
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, and rows of plain values; None where a value is unknown."""
+    """Columns, and rows of plain values; None if a value is unknown."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
@@ -64,8 +64,9 @@ def figures_table(runs: Iterable[Run]) -> Table:
 def speedups_table(measured: Iterable[Measured]) -> Table:
     """Return what every runner gained in every run, a row each: the figures that the page shows.
 
-    `wins` tells whether it is faster than one process, and is empty where that is inconclusive. `noise_floor_n_samples`
-    and `noise_floor_batch_size` tell with which rows and batches the noise floor was measured.
+    `wins` tells whether the runner is faster than one process, and is empty if that is inconclusive.
+    `noise_floor_n_samples` and `noise_floor_batch_size` tell how many rows, and rows in a batch, the noise floor was
+    measured with.
 
     Parameters
     ----------

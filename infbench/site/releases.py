@@ -1,4 +1,4 @@
-"""Release sets: what asv.conf.json has, and what the package index has since."""
+"""Release sets: those in asv.conf.json, and newer ones on the package index."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from uv import find_uv_bin
 
 from infbench.errors import InfbenchError, InvalidParameterError
 
-LIBRARIES = ("numpy", "scipy", "joblib", "scikit-learn")
+_PINNED = ("numpy", "scipy", "joblib", "scikit-learn")
 """In the order in which asv.conf.json names them."""
 
 _WATCHED = ("scikit-learn", "numpy", "joblib")
 
 
 def newer_release_set(config: str | Path) -> str | None:
-    """Return the entry to be added to asv.conf.json, if there is a newer minor release of a library that is watched.
+    """Return the entry to be added to asv.conf.json, if there is a newer minor release of a watched library.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ def newer_release_set(config: str | Path) -> str | None:
     -------
     str or None
         JSON for ``include``: the newest versions that work with each other and with the Python of the newest entry.
-        None where that entry has the minor releases of scikit-learn, numpy and joblib already.
+        None if that entry already has these minor releases of scikit-learn, numpy and joblib.
 
     Raises
     ------
     InvalidParameterError
-        Where the configuration cannot be read, or has no entry with all libraries and a Python.
+        If the configuration cannot be read, or has no entry with all libraries and a Python.
     InfbenchError
-        Where uv finds no versions; the message holds what it said.
+        If uv finds no versions; the message holds what it said.
     """
     newest, python = _newest_entry(config)
     found = _resolve(python)
@@ -49,7 +49,7 @@ def newer_release_set(config: str | Path) -> str | None:
 
 
 def add_release_set(config: str | Path, entry: str) -> None:
-    """Write an entry below the others of asv.conf.json, and leave all else there as it is.
+    """Add an entry below the others in asv.conf.json, and leave the rest as it is.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def add_release_set(config: str | Path, entry: str) -> None:
     Raises
     ------
     InvalidParameterError
-        Where the file does not have the form that infbench's own has.
+        If the file does not have the form of infbench's own.
     """
     path = Path(config)
     before, include, after = path.read_text(encoding="utf-8").partition('\n    "include": [\n')
@@ -75,7 +75,7 @@ def _newest_entry(config: str | Path) -> tuple[dict[str, Any], str]:
     try:
         entries = load_json(str(config), js_comments=True)["include"]
         newest: dict[str, Any] = max(
-            entries, key=lambda entry: [Version(entry["req"][name]) for name in reversed(LIBRARIES)]
+            entries, key=lambda entry: [Version(entry["req"][name]) for name in reversed(_PINNED)]
         )
         return newest, str(newest["python"])
     except (OSError, UserError, KeyError, TypeError, ValueError) as error:
@@ -85,9 +85,9 @@ def _newest_entry(config: str | Path) -> tuple[dict[str, Any], str]:
 def _resolve(python: str) -> dict[str, str]:
     options = ["--quiet", "--no-header", "--no-annotate", "--python-version", python]
     command = [find_uv_bin(), "pip", "compile", *options, "-"]
-    wanted = "\n".join(reversed(LIBRARIES))  # uv gives the first its newest version, and the others what works with it
+    wanted = "\n".join(reversed(_PINNED))  # uv gives the first its newest version, and the others what works with it
     done = subprocess.run(command, input=wanted, capture_output=True, text=True, check=False)  # noqa: S603  # uv
     if done.returncode != 0:
         raise InfbenchError(f"uv finds no versions: {done.stderr.strip()}")
     versions = dict(line.split("==") for line in done.stdout.split() if "==" in line)
-    return {name: versions[name] for name in LIBRARIES}
+    return {name: versions[name] for name in _PINNED}

@@ -10,10 +10,10 @@ from statistics import median
 from infbench.site.points import Measured, Point, Workload
 
 _MIN_REPEATS = 4
-"""Repetitions of a measurement below which nobody knows how far they lie apart."""
+"""With fewer repetitions of a measurement, nobody can tell how far apart they lie."""
 
 _REPEAT_NOISE_SDS = 3.5
-"""A step of fewer standard deviations than this is what repeating a measurement gives by itself."""
+"""A step of fewer standard deviations than this may come from repeating the measurement alone."""
 
 
 def repeat_noise(points: Iterable[Point]) -> float | None:
@@ -35,10 +35,11 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
 
     Notes
     -----
-    The logarithms of serial time, parallel time and paired speedup each carry one measurement's noise, so their sum
-    carries three and a step carries two of them. The standard deviation is taken from the median of the absolute
-    values, so that a single bad run does not hide every change for ever. Noise has longer tails than a normal
-    distribution: a few steps in a hundred exceed this by chance, and so it is never all that a change has to pass.
+    The logarithms of serial time, parallel time and paired speedup each carry the noise of one measurement: the
+    difference between the two speedups carries three of these, and a step carries two. The standard deviation is taken
+    from the median of the absolute values, so that a single bad run does not hide every change from then on. Noise has
+    longer tails than a normal distribution: a few steps in a hundred exceed this by chance, so it is never the only
+    test that a change has to pass.
     """
     apart = [
         abs(math.log(point.serial.value / point.parallel.value / point.speedup.value))
@@ -52,7 +53,7 @@ def repeat_noise(points: Iterable[Point]) -> float | None:
 
 
 def moved_together(before: Measured, after: Measured, model: str) -> float:
-    """Tell by what factor times moved from one run to another that have nothing to do with a model.
+    """Tell by what factor the times of all other models moved from one run to another.
 
     A machine that was slower on the second day makes all times longer, those of one process and of several alike.
 
@@ -61,12 +62,12 @@ def moved_together(before: Measured, after: Measured, model: str) -> float:
     before, after : Measured
         On one computer.
     model : str
-        Which model's times do not count.
+        The model whose times do not count.
 
     Returns
     -------
     float
-        The median of after / before, over the times of all other models; 1 where there are none.
+        The median of after / before, over the times of all other models; 1 if there are none.
     """
     steps = [
         getattr(after.points[key], time).value / getattr(point, time).value
@@ -105,16 +106,16 @@ class Repeats:
     def of_runner(self, workload: Workload, runner: str) -> float | None:
         """Return the repeat noise of a runner's time, and of its speedup.
 
-        A workload whose speedup was measured in one way only has the largest of the other workloads of its model and
-        runner.
+        A workload without its own, such as one whose speedup was measured in one way only, takes the largest of the
+        other workloads of its model and runner.
         """
         own = self._of_runner.get((workload, runner))
         return self._at_least_of_all(own or self._of_model.get((workload.model, runner)))
 
     def of_serial(self, workload: Workload) -> float | None:
-        """Return the repeat noise of the serial time, which all runners share: it comes from all of them."""
+        """Return the repeat noise of the serial time: as all runners share that, it comes from all of them."""
         return self._at_least_of_all(self._of_serial.get(workload))
 
     def _at_least_of_all(self, own: float | None) -> float | None:
-        """Return no less than the computer has on the whole: few repetitions may agree by chance, or be too few."""
+        """Return the larger of `own` and the computer's noise: repetitions may agree by chance, or be too few."""
         return max((noise for noise in (own, self._of_all) if noise is not None), default=None)

@@ -1,8 +1,8 @@
-"""Lets asv save every benchmark as soon as it is finished, and each file whole or not at all.
+"""Makes asv save every benchmark as soon as it is finished, and write each file completely or not at all.
 
-asv itself saves when an environment has run all of its benchmarks, so an interruption loses up to that much, and one in
-the middle of saving leaves a file that asv cannot read. It has no hook for either; this wraps the methods through which
-every result passes. asv loads this module through ``plugins`` in ``asv.conf.json``.
+asv itself saves when an environment has run all of its benchmarks, so an interruption may lose all of them, and one in
+the middle of saving leaves a file that asv cannot read. It has no hook for either; this wraps the methods that every
+result passes through. asv loads this module through ``plugins`` in ``asv.conf.json``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""asv's own pages without a network: the scripts and styles that they load from one, taken from npm packages."""
+"""asv's own pages without a network: the scripts and styles that they would download come from npm packages."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PACKAGED = {
     "md5.min.js": "blueimp-md5/js/md5.min.js",
     "stupidtable.min.js": "stupid-table-plugin/stupidtable.min.js",
 }
-"""Name of a file that asv's page loads to where the packages of ``npm/package.json`` have it. flot is packaged as it
-was written, not minified; of stupidtable there is a later version only, which does the same."""
+"""Name of a file that asv's page loads, to its path in the packages of ``npm/package.json``. flot is packaged
+unminified; stupidtable is packaged only in a later version, which does the same."""
 
 _DIRECTORY = "vendor"
 
@@ -30,7 +30,7 @@ _OF_A_NETWORK = re.compile(r'\s(?:integrity|crossorigin|referrerpolicy)="[^"]*"'
 
 
 def take_along(index: Path, node_modules: Path) -> list[str]:
-    """Let asv's page load from beside it what it loads from a network.
+    """Copy what asv's page loads from a network beside the page, and make it load the copies.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def take_along(index: Path, node_modules: Path) -> list[str]:
             return match[0]
         directory.mkdir(exist_ok=True)
         shutil.copyfile(source, directory / name)
-        # The checksums are those of other builds of the same files; npm has checked these by its own.
+        # The page's checksums are those of other builds of the same files; npm has checked these by its own.
         return f"{match['before']}{_DIRECTORY}/{name}{_OF_A_NETWORK.sub('', match['after'])}"
 
     text = index.read_text(encoding="utf-8")

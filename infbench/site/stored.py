@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import total_ordering
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "joblib")
 
 _MIN_REPEAT = 8
-"""Timings below which asv's interval of a median says nothing: it may even reach below zero."""
+"""With fewer timings, asv's interval of a median says nothing: it may even reach below zero."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Computer:
-    """What was measured on. The same name with other CPUs is another computer: their times are never compared."""
+    """What was measured on. The same name with different CPUs is another computer: their times are never compared."""
 
     name: str
     cpu: str
@@ -61,15 +62,16 @@ class Computer:
 
 
 def computer_names(computers: Iterable[Computer]) -> dict[Computer, str]:
-    """Return what to call each: its name, with its CPUs where others have the same name."""
+    """Return what to call each computer: its name, with its CPUs if another has the same name."""
     distinct = sorted(set(computers))
     n_named = Counter(computer.name for computer in distinct)
     return {one: one.name if n_named[one.name] == 1 else f"{one.name} ({one.cpus})" for one in distinct}
 
 
+@total_ordering
 @dataclass(frozen=True, slots=True)
 class ReleaseSet:
-    """Versions of the libraries, and of Python, that ran.
+    """The versions of the libraries and of Python that were used. An older one sorts before a newer one.
 
     Attributes
     ----------
@@ -79,16 +81,17 @@ class ReleaseSet:
 
     versions: tuple[tuple[str, str], ...]
 
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sorts release sets from the oldest to the newest."""
-        known = dict(self.versions)
-        return tuple(_version_order(known.get(library, "")) for library in (*LIBRARIES, "python"))
+    def __lt__(self, other: ReleaseSet) -> bool:
+        return self._order() < other._order()
 
     @property
     def label(self) -> str:
         """The version of the first library that is known, which is scikit-learn's."""
         return self.versions[0][1] if self.versions else "unknown"
+
+    def _order(self) -> tuple[Any, ...]:
+        known = dict(self.versions)
+        return tuple(_version_order(known.get(library, "")) for library in (*LIBRARIES, "python"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,9 @@ class Figure:
     Attributes
     ----------
     estimate : Estimate
-        Median with asv's 99 % interval, zero to infinity where too few timings were taken for one.
+        Median with asv's 99 % interval; zero to infinity if there were too few timings for one.
     samples : tuple of float
-        The timings, empty where they were not recorded.
+        The timings; empty if they were not recorded.
     """
 
     estimate: Estimate
@@ -118,9 +121,9 @@ class Run:
     commit : str
         Hash of the infbench commit.
     date : int
-        When the commit was made, in milliseconds since 1970. One that was amended or rebased keeps its date.
+        When the commit was made, in milliseconds since 1970. A commit that is amended or rebased keeps its date.
     measured : int
-        When the last of its benchmarks began, in milliseconds since 1970; 0 where that is unknown.
+        When the last of its benchmarks began, in milliseconds since 1970; 0 if that is unknown.
     figures : dict
         Benchmark and the values of its parameters, in the order of `PARAMETERS`, to the figure. Numbers of rows and
         the like are ints. What failed or was skipped is left out.
@@ -150,21 +153,21 @@ def load_runs(results_dir: str | Path, benchmark_versions: Mapping[str, Any] | N
     Returns
     -------
     list of Run
-        By date, then by when they were measured.
+        Sorted by date, then by when they were measured.
 
     Raises
     ------
     InfbenchError
-        Where there is no such directory.
+        If there is no such directory.
     """
     if not Path(results_dir).is_dir():
         raise InfbenchError(f"{results_dir} is no directory of asv results: `asv run` makes one")
     runs = [_run_of(result, benchmark_versions) for result in iter_results(str(results_dir))]
-    return sorted(runs, key=lambda run: (run.date, run.measured, run.commit, run.computer, run.release_set.order))
+    return sorted(runs, key=lambda run: (run.date, run.measured, run.commit, run.computer, run.release_set))
 
 
 def noted_versions(results_dir: str | Path) -> dict[str, str] | None:
-    """Return the versions of all benchmarks, as asv has noted them beside the results; None where it has not.
+    """Return the versions of all benchmarks, as asv has noted them beside the results; None if it has not.
 
     Parameters
     ----------
@@ -173,7 +176,7 @@ def noted_versions(results_dir: str | Path) -> dict[str, str] | None:
     Raises
     ------
     InfbenchError
-        Where the file is damaged.
+        If the file is damaged.
     """
     path = Path(results_dir) / "benchmarks.json"
     if not path.is_file():
@@ -220,7 +223,7 @@ def _figures_of(result: Any, benchmark_versions: Mapping[str, Any] | None) -> It
             strict=True,
         )
         for values, value, stats, samples in of_all:
-            # Not bool, which is an int; NaN, which is what asv stores for a skip, is not above zero.
+            # A bool is an int, but no figure. NaN, which asv stores for a skip, is not above zero.
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 continue
             try:
@@ -237,7 +240,7 @@ def _estimate(value: float, stats: dict[str, Any]) -> Estimate:
     low, high = stats.get("ci_99_a"), stats.get("ci_99_b")
     if (stats.get("repeat") or 0) < _MIN_REPEAT or low is None or high is None or not 0 < low <= high < math.inf:
         return Estimate(value, 0.0, math.inf)
-    # asv rounds the bounds to five digits, and not the median.
+    # asv rounds the bounds to five digits, but not the median.
     return Estimate(value, min(low, value), max(high, value))
 
 

@@ -35,11 +35,11 @@ class Verdict:
     text : str
         The figures, in a sentence.
     start : int or None
-        Rows from which it pays.
+        Number of rows from which on it pays.
     fewest : int
-        The fewest rows that were judged. Where it pays from these on, it may do so from fewer.
+        The fewest rows that were judged. If it pays from these on, it may pay with even fewer.
     best : int
-        Rows whose speedup the text quotes.
+        Number of rows whose speedup the text quotes.
     """
 
     answer: Answer
@@ -55,7 +55,7 @@ def number(count: int) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio as the page's tables show it: rounded to four digits, then a tie upwards, as browsers do."""
+    """Return a ratio as the page's tables show it: rounded to four digits, then again, ties upwards as in browsers."""
     digits = four_digits(value)
     if digits < SMALL_RATIO:
         return format_ratio(digits)
@@ -63,12 +63,12 @@ def ratio(value: float) -> str:
 
 
 def four_digits(value: float) -> float:
-    """Return what the page has of a figure; the raw data has all of it."""
+    """Return a figure with the four digits that the page has; the raw data has all of them."""
     return float(f"{value:.4g}")
 
 
 def per_process(speedup: Estimate, n_processes: int) -> float:
-    """Return the efficiency that follows from what the page has of a speedup, wherever it is told there."""
+    """Return an efficiency, from the rounded speedup so that it is the same everywhere on the page."""
     return four_digits(speedup.value) / n_processes
 
 
@@ -95,9 +95,10 @@ def interval(estimate: Estimate) -> str:
 
 
 def wins(point: Point) -> bool | None:
-    """Tell whether a runner is faster than one process; None where that is inconclusive.
+    """Tell whether a runner is faster than one process; None if that is inconclusive.
 
-    It counts only where it was measured in pairs, and the whole interval lies outside the interval of the noise floor.
+    It is conclusive only if the speedup was measured in pairs and its whole interval lies outside that of the noise
+    floor.
     """
     if point.speedup is None or not point.paired or point.noise_floor is None:
         return None
@@ -116,7 +117,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     runner : str
     n_processes, batch_size : int
     points : mapping of int to Point
-        Number of rows to what was measured; each has a speedup. At least one.
+        Number of rows to what was measured, at least one; each has a speedup.
 
     Returns
     -------
@@ -206,7 +207,7 @@ def _floor(point: Point) -> str:
 
 def _from(start: int, outcomes: Mapping[int, bool | None], measured: str) -> str:
     below = max((n_samples for n_samples in outcomes if n_samples < start), default=None)
-    if below is None:  # where it breaks even, nobody knows
+    if below is None:  # nobody knows where it breaks even
         return f"with every number of rows {measured}, {number(start)} and more"
     return f"from {_rows(start)} on ({'it loses' if outcomes[below] is False else 'inconclusive'} with {number(below)})"
 
@@ -233,7 +234,7 @@ def since(steps: Sequence[Step], release: str, n_samples: int) -> str:
     Parameters
     ----------
     steps : sequence of Step
-        From that release to the one looked at: one for each quantity that was measured with both.
+        The steps from that release to the one shown, one for each quantity that was measured with both.
     release : str
         Its name.
     n_samples : int
@@ -335,7 +336,7 @@ def scaling(
     speedups : mapping of int to Estimate
         Number of processes to speedup; at least one.
     amdahl, usl : ScalingLaw or None
-        The fits, None where there is none.
+        The fits; None if there is none.
     recorded : bool
         Whether the timings, which a fit needs, were recorded.
     """
@@ -350,7 +351,7 @@ def scaling(
         counts = listed([str(n_processes) for n_processes in sorted(speedups)])
         return f"{most} No law is fitted: a fit takes {MIN_COUNTS} numbers of processes, and {counts} were measured."
     peak = ""
-    if usl.coherency.low > 0:  # or there may be no such number
+    if usl.coherency.low > 0:  # otherwise there may be no such number
         at = sqrt(max(1 - usl.contention.value, 0.0) / usl.coherency.value)
         peak = f" and would be fastest with {at:.0f} processes" if at > 1 else ""
     return (
@@ -370,7 +371,7 @@ def batches(points: Mapping[tuple[int, int], Point], n_processes: int) -> str:
     Parameters
     ----------
     points : mapping of (int, int) to Point
-        Rows and batch size to what was measured; each has a speedup. At least one.
+        Rows and batch size to what was measured, at least one; each has a speedup.
     n_processes : int
     """
     judged = {cell: point for cell, point in points.items() if point.paired}

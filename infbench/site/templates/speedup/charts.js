@@ -1,5 +1,5 @@
 /* The charts of the speedup page: SVG, drawn from what they are given. They compute positions, and nothing else.
-   Text goes in as text nodes only, so that no result can bring markup along. */
+   Text goes in as text nodes only, so that no result can inject markup. */
 "use strict";
 
 const charts = (() => {
@@ -7,7 +7,7 @@ const charts = (() => {
   const LINE = 15;
 
   const ruler = document.createElement("canvas").getContext("2d");
-  /* The width of the widest of some texts, in pixels. */
+  /* The width of the widest text, in pixels. */
   function widest(texts, size = 11.5) {
     ruler.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
     return Math.max(0, ...texts.map((text) => ruler.measureText(text).width));
@@ -43,7 +43,7 @@ const charts = (() => {
     },
   };
 
-  /* Lets a pointer, or the arrow keys, walk over the points and read them. `stops` are {x, text}, from left to right. */
+  /* Lets the pointer or the arrow keys step through the points and read them. `stops` are {x, text}, from left to right. */
   function readable(figure, chart, top, bottom, stops) {
     const readout = html("p", { class: "readout", "aria-live": "polite" }, "Point at the chart, or step through it with the arrow keys, to read its values.");
     chart.setAttribute("tabindex", 0);
@@ -91,7 +91,7 @@ const charts = (() => {
   }
 
   /* Lines over places from left to right.
-     places: {at, rows: [text], short: [text]} each; heads: what the rows of labels are; series: {name, class,
+     places: {at, rows: [text], short: [text]} each; heads: the names of the rows of labels; series: {name, class,
      shape, points: [[value, low, high, hollow] or null]} each; curves: {name, class, points: [[at, value, low, high]]};
      band: [[low, high] or null]; rule: {value, text}; ideal: whether to draw value = at. */
   function lines(figure, spec) {
@@ -160,7 +160,7 @@ const charts = (() => {
       chart.append(svg("g", { class: curve.class }, svg("path", { class: "line", d: `M${middle.join("L")}` })));
     }
     spec.series.forEach((one, position) => {
-      // Side by side where several are measured at one place, or their intervals would hide each other.
+      // Several series at one place stand side by side; otherwise their intervals would hide each other.
       const shift = spec.series.length > 1 ? (position - (spec.series.length - 1) / 2) * (dense ? 0 : 7) : 0;
       const group = svg("g", { class: `series ${one.class}` });
       let path = "";
@@ -183,7 +183,7 @@ const charts = (() => {
     readable(figure, chart, top, bottom, places.map((place, i) => ({ x: x(place.at), text: spec.read(i) })));
   }
 
-  /* One line for each name, a point and its interval on it. rows: {name, value, low, high, hollow} each; band: [low,
+  /* One line for each name, with a point and its interval. rows: {name, value, low, high, hollow} each; band: [low,
      high] or null, over all of them; rule: a value. */
   function dots(figure, spec) {
     const { width, rows, format } = spec;
@@ -243,7 +243,7 @@ const charts = (() => {
           const line = y + tall / 2 + 4.5 + (i - (cell.lines.length - 1) / 2) * LINE;
           chart.append(svg("text", { class: i ? "cell-note" : "cell-value", x: x + wide / 2, y: line, "text-anchor": "middle" }, text));
         });
-        // Between a size that wins and one that was measured and does not.
+        // An edge between a size that wins and a judged one that does not.
         const [beside, below] = [of(row, column + 1), of(row + 1, column)];
         if (parts(cell, beside)) edges.push(`M${x + wide} ${y}v${tall}`);
         if (parts(cell, below)) edges.push(`M${x} ${y + tall}h${wide}`);

@@ -12,10 +12,12 @@
 
   // Numbers as people read them.
   const count = (value) => Number(value).toLocaleString("en-US");
-  const decimals = (value) => (value < 0.0995 ? value.toPrecision(2) : value.toFixed(2)); // as `ratio` of words.py
+  const decimals = (value) => (value < 0.0995 ? value.toPrecision(2) : value.toFixed(2)); // as `ratio` in words.py does
   const ratio = (value) => (value === null ? "–" : decimals(value));
   const share = (value) => (value === null ? "–" : `${Math.round(value * 100)}%`);
   const range = (low, high) => (low === null ? "unknown" : `${decimals(low)} to ${decimals(high)}`);
+  const middle = (figure) => (figure ? figure[0] : null); // a figure is [value, low, high], or null if it was not measured
+  const interval = (figure) => (figure ? range(figure[1], figure[2]) : "–");
   const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const duration = (value) => {
     if (value === null) return "–";
@@ -28,8 +30,8 @@
   const rowsOf = (value) => `${count(value)} ${Number(value) === 1 ? "row" : "rows"}`;
   const day = (date) => new Date(date).toISOString().slice(0, 10);
 
-  /* ---- Parts: scripts that hand over their data. A page that was opened as a file may not fetch. What they say stands in
-     places of the catalog, so a part of another edition of the page, published since, would be read wrongly. ---- */
+  /* ---- Parts: scripts that hand over their data, as a page that is opened as a file may not fetch. They refer to the
+     catalog by position, so a part of another edition of the page, published since, would be misread. ---- */
   const { edition } = document.getElementById("catalog").dataset;
   const parts = new Map();
   const waiting = new Map();
@@ -47,9 +49,9 @@
     });
   }
 
-  /* ---- What is chosen: the fragment of the address says it, so that a finding can be linked to. ---- */
+  /* ---- What is chosen: kept in the fragment of the address, so that a finding can be linked to. ---- */
   const KEYS = ["machine", "model", "rows", "batch", "runner", "processes", "libraries", "show", "of"];
-  const FIGURES = ["runner", "processes", "batch", "rows"]; // what is kept first where not everything can be
+  const FIGURES = ["runner", "processes", "batch", "rows"]; // in the order in which they are kept if not all can be
   const chosen = {};
   const fragment = (changes) => {
     const choice = { ...chosen, ...changes };
@@ -60,7 +62,7 @@
   const fits = (entry, keys) => keys.every((key) => String(entry[key]) === chosen[key]);
   const setOf = () => catalog.sets.findIndex((set) => set.label === chosen.libraries);
 
-  /* The combination that agrees with the most of what is wanted; what comes first in `keys` weighs more than all after. */
+  /* The combination that agrees best with what is wanted; an earlier key weighs more than all later ones together. */
   function closest(combinations, keys, want, usual) {
     const agreement = (entry) => [want, usual].flatMap((choice) => keys.map((key) => Number(String(entry[key]) === choice[key])));
     const better = (a, b) => {
@@ -82,7 +84,7 @@
       if (!found && want[what] !== undefined) notes.push(`There is no ${what === "libraries" ? "release set" : what} “${want[what]}” here.`);
       return found || fallback;
     };
-    // A machine was linked to by its name alone, before it was measured with other CPUs.
+    // Old links may have only the name, from before the machine was measured with other CPUs.
     const namesake = catalog.computers.filter((one) => one.name.startsWith(`${want.machine} (`)).pop();
     const computer = pick(catalog.computers, "name", namesake || catalog.computers[0], "machine");
     const model = pick(computer.models, "name", computer.models[0], "model");
@@ -98,14 +100,15 @@
     if (turn !== render) return; // something else was chosen meanwhile
     const usual = at(overview);
     const first = [changed, ...FIGURES].filter((key, i, all) => FIGURES.includes(key) && all.indexOf(key) === i);
-    const entry = closest(data.combinations, first, want, usual);
+    const closestOne = closest(data.combinations, first, want, usual);
+    const entry = { ...closestOne, history: closestOne.history.map(run) };
     const lost = FIGURES.filter((key) => want[key] !== undefined && String(entry[key]) !== want[key]);
     if (lost.length) {
       notes.push(`Not measured together: ${FIGURES.filter((key) => want[key] !== undefined).map((key) => `${key} ${want[key]}`).join(", ")}. Shown instead: ${FIGURES.map((key) => `${key} ${entry[key]}`).join(", ")}.`);
     }
-    const sets = [...new Set(data.combinations.flatMap((one) => one.history.map((row) => row[0])))].sort((a, b) => a - b);
+    const sets = [...new Set(data.combinations.flatMap((one) => one.history.map(([set]) => set)))].sort((a, b) => a - b);
     const names = sets.map((set) => ({ name: catalog.sets[set].label }));
-    // A release set was linked to by less, where no other had the same scikit-learn.
+    // Old links may have a shorter label, from before another release set had the same scikit-learn.
     const alike = names.filter((one) => one.name.split(", ")[0] === (want.libraries || "").split(", ")[0]).pop();
     const libraries = pick(names, "name", alike || { name: catalog.sets[overview.set].label }, "libraries").name;
     const shown = Object.hasOwn(SHOWN, want.show) ? want.show : "changes";
@@ -126,7 +129,7 @@
     };
     draw();
     document.title = `${model.name}, ${entry.runner} – ${project}`;
-    if (changed) history.replaceState(null, "", fragment({})); // what had to be adjusted to the choice, too
+    if (changed) history.replaceState(null, "", fragment({})); // including what had to be adjusted to the choice
     if (goTo) document.getElementById(goTo).focus();
     goTo = null;
     document.body.dataset.ready = location.hash || "#";
@@ -192,7 +195,7 @@
   /* ---- Pieces of every section ---- */
   const sentence = (text) => (text ? html("p", { class: "sentence" }, text) : null);
 
-  /* columns: [name, whether it holds numbers]; rows: lists of texts or elements; marked: the row of what is chosen. */
+  /* columns: [name, whether it holds numbers]; rows: lists of texts or elements; marked: the position of the chosen row. */
   function table(caption, columns, rows, marked) {
     const head = html("tr", {}, columns.map(([name, number]) => html("th", { scope: "col", class: number ? "number" : null }, name)));
     const lines = rows.map((cells, line) =>
@@ -206,53 +209,53 @@
   /* A section's sentence, then its charts beside its table, or above a wide one. `plots` get a figure and its width. */
   function fill(section, say, plots, tables, notes, layout = "pair") {
     const target = body(section);
-    const figures = plots.map(() => html("figure", {}));
+    const frames = plots.map(() => html("figure", {}));
     target.replaceChildren(
       ...[sentence(say)].filter(Boolean),
       html("div", { class: plots.length ? layout : "alone" },
-        plots.length ? html("div", { class: "plots" }, figures) : null,
+        plots.length ? html("div", { class: "plots" }, frames) : null,
         html("div", { class: "tables" }, tables)),
       ...(notes ? [html("p", { class: "note" }, notes)] : []),
     );
-    plots.forEach((plot, i) => plot(figures[i], Math.max(260, figures[i].clientWidth)));
+    plots.forEach((plot, i) => plot(frames[i], Math.max(260, frames[i].clientWidth)));
   }
 
-  const S = 2, P = 5, X = 8, N = 11, PAIRED = 13; // where a row of history has serial, parallel, speedup, noise
-  const three = (row, from) => (row[from] === null ? null : row.slice(from, from + 3));
-  const speedup = (row) => (row[X] === null ? null : [...row.slice(X, X + 3), !row[PAIRED]]);
-  const noise = (row) => (row[N] === null ? null : [row[N], row[N + 1]]);
+  /* A run of the history, which comes as a list. */
+  const run = ([set, commit, serial, parallel, speedup, noise, paired]) => ({ set, commit, serial, parallel, speedup, noise, paired });
+  const gain = ({ speedup, paired }) => speedup && [...speedup, !paired];
+  const band = ({ noise }) => (noise && noise[1] !== null ? noise.slice(1) : null);
   const figures = (row) => [
-    duration(row[S]), duration(row[P]), ratio(row[X]), range(row[X + 1], row[X + 2]),
-    share(row[X] === null ? null : row[X] / Number(chosen.processes)), row[N] === null ? "–" : range(row[N], row[N + 1]),
+    duration(middle(row.serial)), duration(middle(row.parallel)), ratio(middle(row.speedup)), interval(row.speedup),
+    share(row.speedup && row.speedup[0] / Number(chosen.processes)), band(row) ? range(...band(row)) : "–",
   ];
   const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
-  const told = (row) => `one process ${duration(row[S])}, ${chosen.runner} ${duration(row[P])}, speedup ${ratio(row[X])} (${range(row[X + 1], row[X + 2])})`;
+  const told = (row) => `one process ${duration(middle(row.serial))}, ${chosen.runner} ${duration(middle(row.parallel))}, speedup ${ratio(middle(row.speedup))} (${interval(row.speedup)})`;
   const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${who(chosen)}`;
 
-  /* Times above, speedup below: the two charts that releases and commits share, as far as they have something to show. */
+  /* Times above, speedup below: the two charts that releases and commits share, if they have something to show. */
   function timeline(by, rows, places, heads, read) {
     const times = (figure, width) => {
       const series = [
-        { name: "one process", class: "serial", shape: "square", points: rows.map((row) => three(row, S)) },
-        { name: who(chosen), class: "parallel", shape: "circle", points: rows.map((row) => three(row, P)) },
+        { name: "one process", class: "serial", shape: "square", points: rows.map((row) => row.serial) },
+        { name: who(chosen), class: "parallel", shape: "circle", points: rows.map((row) => row.parallel) },
       ];
       figure.append(charts.legend(series));
       charts.lines(figure, { width, height: 210, places, heads, series, read, title: "Time for all rows", label: `Serial and parallel time by ${by}, ${workload()}. The table has the same figures.`, format: axisDuration(rows) });
     };
     const gains = (figure, width) => {
-      const series = [{ name: "speedup", class: "speedup", shape: "diamond", points: rows.map(speedup) }];
-      const band = rows.some(noise) ? [{ name: "noise floor: serial against serial", class: "noise", band: true }] : [];
-      figure.append(charts.legend([...series, ...band]));
-      charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(noise), rule: { value: 1 }, title: "Speedup", label: `Speedup by ${by}, ${workload()}. The table has the same figures.`, format: short });
+      const series = [{ name: "speedup", class: "speedup", shape: "diamond", points: rows.map(gain) }];
+      const floor = rows.some(band) ? [{ name: "noise floor: serial against serial", class: "noise", band: true }] : [];
+      figure.append(charts.legend([...series, ...floor]));
+      charts.lines(figure, { width, height: 190, places, heads, series, read, band: rows.map(band), rule: { value: 1 }, title: "Speedup", label: `Speedup by ${by}, ${workload()}. The table has the same figures.`, format: short });
     };
-    return [...(rows.some(isTimed) ? [times] : []), ...(rows.some(speedup) ? [gains] : [])];
+    return [...(rows.some(isTimed) ? [times] : []), ...(rows.some(gain) ? [gains] : [])];
   }
-  const isTimed = (row) => row[S] !== null || row[P] !== null;
+  const isTimed = ({ serial, parallel }) => serial || parallel;
   const untimed = (rows) => (rows.some(isTimed) ? "" : "Only the speedup of this workload is measured, no times. ");
   const short = (value) => String(Number(value.toFixed(2)));
   /* One unit for a whole axis. */
   function axisDuration(rows) {
-    const most = Math.max(...rows.flatMap((row) => [row[S], row[P]]).filter((value) => value !== null), 0);
+    const most = Math.max(...rows.flatMap((row) => [middle(row.serial), middle(row.parallel)]), 0);
     const [scale, unit] = most >= 1 ? [1, "s"] : most >= 1e-3 ? [1e-3, "ms"] : [1e-6, "µs"];
     return (value) => `${short(value / scale)} ${unit}`;
   }
@@ -268,8 +271,8 @@
       link({ machine: computer.name, model: one.model, ...at(one), libraries: catalog.sets[one.set].label, show: chosen.show }, "verdict", one.model),
       `${MARKS[one.answer] || "~"} ${one.answer || "Not measured"}`,
       one.start ? `${one.start === one.fewest ? "≤ " : ""}${count(one.start)}` : "–",
-      one.speedup ? ratio(one.speedup[0]) : "–",
-      one.speedup ? range(one.speedup[1], one.speedup[2]) : "–",
+      ratio(middle(one.speedup)),
+      interval(one.speedup),
       one.efficiency ? share(one.efficiency) : "–",
       one.runner,
       catalog.sets[one.set].label,
@@ -285,42 +288,42 @@
 
   function releases({ entry, set }) {
     const rows = entry.releases.map((position) => entry.history[position]);
-    const alike = rows.every((row) => row[1] === rows[0][1]);
+    const alike = rows.every((row) => row.commit === rows[0].commit);
     const libraries = ["scikit-learn", "numpy", "joblib"];
     const places = rows.map((row, i) => {
-      const versions = libraries.map((library) => version(row[0], library));
+      const versions = libraries.map((library) => version(row.set, library));
       return { at: i, rows: versions, short: versions.map(brief) };
     });
-    const read = (i) => `${libraries.map((library) => `${library} ${version(rows[i][0], library)}`).join(", ")}: ${told(rows[i])}`;
+    const read = (i) => `${libraries.map((library) => `${library} ${version(rows[i].set, library)}`).join(", ")}: ${told(rows[i])}`;
     const columns = [["scikit-learn"], ["numpy", true], ["joblib", true], ...FIGURE_COLUMNS, ...(alike ? [] : [["Commit"]])];
     const lines = rows.map((row) => [
-      catalog.sets[row[0]].label, version(row[0], "numpy"), version(row[0], "joblib"), ...figures(row),
-      ...(alike ? [] : [shortHash(row[1])]),
+      catalog.sets[row.set].label, version(row.set, "numpy"), version(row.set, "joblib"), ...figures(row),
+      ...(alike ? [] : [shortHash(row.commit)]),
     ]);
-    const same = `All at commit ${shortHash(rows[0][1])} of this project.`;
-    const compared = rows.find((row) => row[0] === set);
-    const newest = compared && entry.history.filter((row) => row[0] === set && row[PAIRED] >= compared[PAIRED]).pop();
-    const newer = compared && newest[1] !== compared[1] ? ` The verdict above is of commit ${shortHash(newest[1])}, measured with scikit-learn ${chosen.libraries} since.` : "";
+    const same = `All at commit ${shortHash(rows[0].commit)} of this project.`;
+    const compared = rows.find((row) => row.set === set);
+    const newest = compared && entry.history.filter((row) => row.set === set && row.paired >= compared.paired).pop();
+    const newer = compared && newest.commit !== compared.commit ? ` The verdict above is of commit ${shortHash(newest.commit)}, measured with scikit-learn ${chosen.libraries} since.` : "";
     fill("releases", entry.say_releases, timeline("library release", rows, places, libraries, read),
-      [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row[0]].label === chosen.libraries))],
+      [table(`By library release: ${workload()}`, columns, lines, rows.findIndex((row) => catalog.sets[row.set].label === chosen.libraries))],
       untimed(rows) + (alike ? same : "These were not all measured at the same commit of this project; only steps between figures of the same commit are judged.") + newer);
   }
 
   function scaling({ data, set, overview }) {
-    const of_runner = data.scaling.filter((one) => one.set === set && one.runner === chosen.runner);
-    const found = of_runner.find((one) => fits(one, ["rows", "batch"])) || of_runner[0];
+    const ofRunner = data.scaling.filter((one) => one.set === set && one.runner === chosen.runner);
+    const found = ofRunner.find((one) => fits(one, ["rows", "batch"])) || ofRunner[0];
     if (!found) {
       const ran = data.verdicts.some((one) => one.set === set && one.runner === chosen.runner);
       fill("scaling", `Not measured: with scikit-learn ${chosen.libraries}, ${chosen.model} and ${chosen.runner} ${ran ? "ran with one number of processes only" : "did not run"}.`, [], []);
       return;
     }
     const laws = Object.entries(found.laws);
-    const of_law = (name, n) => found.laws[name].find(([at]) => at === n);
-    const rows = found.points.map(([n, ...figure]) => [String(n), ratio(figure[0]), range(figure[1], figure[2]), share(figure[0] / n),
-      ...laws.map(([name]) => { const [, value, low, high] = of_law(name, n); return `${ratio(value)} (${range(low, high)})`; })]);
+    const ofLaw = (points, n) => points.find(([at]) => at === n)[1];
+    const rows = found.points.map(([n, figure]) => [String(n), ratio(middle(figure)), interval(figure), share(middle(figure) / n),
+      ...laws.map(([, points]) => `${ratio(middle(ofLaw(points, n)))} (${interval(ofLaw(points, n))})`)]);
     const plot = (figure, width) => {
-      const curves = laws.map(([name, points]) => ({ name, class: `law-${name.toLowerCase()}`, points }));
-      const series = [{ name: "measured", class: "speedup", shape: "diamond", points: found.points.map(([, ...one]) => one) }];
+      const curves = laws.map(([name, points]) => ({ name, class: `law-${name.toLowerCase()}`, points: points.map(([n, figure]) => [n, ...figure]) }));
+      const series = [{ name: "measured", class: "speedup", shape: "diamond", points: found.points.map(([, figure]) => figure) }];
       figure.append(charts.legend([...series, { name: "ideal", class: "ideal-sample" }, ...curves]));
       charts.lines(figure, {
         width, height: 260, series, curves, ideal: true, heads: ["processes"], format: short, title: "Speedup",
@@ -342,24 +345,24 @@
       fill("batches", `${who(chosen)} was not measured with scikit-learn ${chosen.libraries}.`, [], []);
       return;
     }
-    const [rows, columns] = [0, 1].map((i) => [...new Set(found.cells.map((cell) => cell[i]))].sort((a, b) => a - b));
-    const judged = ([, , , , , , paired, wins]) => (paired ? JUDGED[wins] : "not in pairs");
+    const [rows, columns] = ["rows", "batch"].map((key) => [...new Set(found.cells.map((cell) => cell[key]))].sort((a, b) => a - b));
+    const judged = ({ paired, wins }) => (paired ? JUDGED[wins] : "not in pairs");
     const plot = (figure, width) => {
       charts.map(figure, {
         width, rows: rows.map(count), columns: columns.map(count), rowTitle: "Rows", columnTitle: "Rows in a batch",
         label: `Efficiency by rows and batch size, ${chosen.model}, ${chosen.runner}. The table has the same figures.`,
         cells: found.cells.map((cell) => ({
-          row: rows.indexOf(cell[0]), column: columns.indexOf(cell[1]), share: cell[2], judged: Boolean(cell[6]), wins: cell[7] === true,
-          lines: [share(cell[2]), cell[6] ? JUDGED[cell[7]].slice(0, 1) : "°"],
+          row: rows.indexOf(cell.rows), column: columns.indexOf(cell.batch), share: cell.efficiency, judged: cell.paired, wins: cell.wins === true,
+          lines: [share(cell.efficiency), cell.paired ? judged(cell).slice(0, 1) : "°"],
         })),
       });
       figure.append(html("p", { class: "note" }, "✓ wins, ✗ loses, ~ unclear, ° not measured in pairs, empty: not measured. The thick line is the break-even: on one side several processes win, on the other they do not."));
     };
-    const lines = found.cells.map((cell) => [count(cell[0]), count(cell[1]), share(cell[2]), ratio(cell[3]), range(cell[4], cell[5]), judged(cell)]);
+    const lines = found.cells.map((cell) => [count(cell.rows), count(cell.batch), share(cell.efficiency), ratio(middle(cell.speedup)), interval(cell.speedup), judged(cell)]);
     fill("batches", found.say, found.cells.length > 1 ? [plot] : [],
       [table(`Efficiency: ${chosen.model}, ${who(chosen)}, scikit-learn ${chosen.libraries}`,
         [["Rows", true], ["Batch", true], ["Efficiency", true], ["Speedup", true], ["99 % interval", true], ["Judged"]], lines,
-        found.cells.findIndex((cell) => String(cell[0]) === chosen.rows && String(cell[1]) === chosen.batch))]);
+        found.cells.findIndex((cell) => fits(cell, ["rows", "batch"])))]);
   }
 
   function runners({ data, set, runners: found, entry }) {
@@ -367,33 +370,34 @@
       fill("runners", `No runner was measured on this workload with scikit-learn ${chosen.libraries}.`, [], []);
       return;
     }
-    const others = found.runners.filter((row) => row[4] !== null);
-    const newest = entry.history.filter((row) => row[0] === set).pop();
+    const others = found.runners.filter((row) => row.speedup);
+    const newest = entry.history.filter((row) => row.set === set).pop();
+    const floor = newest && band(newest);
     const plot = (figure, width) => {
-      figure.append(charts.legend([{ name: "speedup", class: "parallel", shape: "circle" }, ...(newest && noise(newest) ? [{ name: "noise floor", class: "noise", band: true }] : [])]));
+      figure.append(charts.legend([{ name: "speedup", class: "parallel", shape: "circle" }, ...(floor ? [{ name: "noise floor", class: "noise", band: true }] : [])]));
       charts.dots(figure, {
-        width, format: short, title: "Speedup, against one process", rule: 1, band: newest && noise(newest),
+        width, format: short, title: "Speedup, against one process", rule: 1, band: floor,
         label: `Speedup by runner, ${workload()}. The table has the same figures.`,
-        rows: others.map((row) => ({ name: row[0], value: row[4], low: row[5], high: row[6], hollow: !row[8] })),
+        rows: others.map(({ runner, speedup: [value, low, high], paired }) => ({ name: runner, value, low, high, hollow: !paired })),
       });
     };
-    const lines = found.runners.map((row) => [row[0], duration(row[1]), ratio(row[4]), row[4] === null ? "–" : range(row[5], row[6]), share(row[7]), duration(row[9]), duration(row[12]), bytes(row[15])]);
+    const lines = found.runners.map((row) => [row.runner, duration(middle(row.time)), ratio(middle(row.speedup)), interval(row.speedup), share(row.efficiency), duration(middle(row.per_call)), duration(middle(row.start_up)), bytes(middle(row.memory))]);
     fill("runners", found.say, [plot],
       [table(`By runner: ${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, scikit-learn ${chosen.libraries}`,
         [["Runner"], ["Time", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Per call", true], ["Start-up", true], ["Memory", true]], lines,
-        found.runners.findIndex((row) => row[0] === chosen.runner))], `${data.notes[set]} A dash means: not measured.`);
+        found.runners.findIndex((row) => row.runner === chosen.runner))], `${data.notes[set]} A dash means: not measured.`);
   }
 
   function commits({ entry, set }) {
-    const rows = entry.history.filter((row) => row[0] === set);
+    const rows = entry.history.filter((row) => row.set === set);
     if (!rows.length) {
       fill("commits", `${workload()} was not measured with scikit-learn ${chosen.libraries}.`, [], []);
       return;
     }
-    const commit = (row) => catalog.commits[row[1]];
-    const places = rows.map((row, i) => ({ at: i, rows: [shortHash(row[1])], short: [commit(row).hash.slice(0, 6)] }));
-    const read = (i) => `${shortHash(rows[i][1])}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
-    const lines = rows.map((row) => [html("code", {}, shortHash(row[1])), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
+    const commit = (row) => catalog.commits[row.commit];
+    const places = rows.map((row, i) => ({ at: i, rows: [shortHash(row.commit)], short: [commit(row).hash.slice(0, 6)] }));
+    const read = (i) => `${shortHash(rows[i].commit)}, ${day(commit(rows[i]).date)}, ${commit(rows[i]).subject}: ${told(rows[i])}`;
+    const lines = rows.map((row) => [html("code", {}, shortHash(row.commit)), day(commit(row).date), ...figures(row), html("span", { class: "subject" }, commit(row).subject)]);
     fill("commits", entry.say_commits[set], rows.length > 1 ? timeline("commit", rows, places, ["commit"], read) : [],
       [table(`By commit: ${workload()}, scikit-learn ${chosen.libraries}`, [["Commit"], ["Date"], ...FIGURE_COLUMNS, ["Subject"]], lines.reverse())], rows.length > 1 ? untimed(rows) : "", "stack");
   }
@@ -413,7 +417,7 @@
     const lines = visible.map((one) => {
       const release = one.kind === "release";
       const ends = release ? one.sets.map((set) => catalog.sets[set].label) : one.commits.map(shortHash);
-      const value = one.quantity === "speedup" ? ratio : duration;
+      const read = one.quantity === "speedup" ? ratio : duration;
       const { runner, ...sizes } = at(one);
       const measured = runner === "serial" ? sizes : { ...sizes, runner }; // every runner shows the serial time
       const to = { machine: computer.name, model: one.model, ...measured, libraries: catalog.sets[one.sets[1]].label, show: chosen.show, ...(chosen.of ? { of: chosen.of } : {}) };
@@ -421,8 +425,8 @@
       return [
         html("span", {}, link(to, release ? "releases" : "commits", `${one.model}: ${one.quantity}`), html("small", {}, `${runner === "serial" ? "one process" : who(one)}; ${rowsOf(one.rows)} in batches of ${count(one.batch)}`)),
         html("span", {}, meaning, html("small", {}, `${one.say}${one.reason ? `, ${one.reason}` : ""}`)),
-        ratio(one.size[0]), range(one.size[1], one.size[2]), ratio(one.noise),
-        html("span", {}, `${value(one.before)} → ${value(one.after)}`),
+        ratio(middle(one.size)), interval(one.size), ratio(one.noise),
+        html("span", {}, `${read(one.before)} → ${read(one.after)}`),
         html("span", {}, release ? `${ends[0]} → ${ends[1]}` : html("code", {}, `${ends[0]} → ${ends[1]}`), html("small", {}, `${release ? `at commit ${shortHash(one.commits[1])}` : `${catalog.commits[one.commits[1]].subject} (scikit-learn ${catalog.sets[one.sets[1]].label})`}${one.skipped ? `; ${count(one.skipped)} between ${one.skipped === 1 ? "was" : "were"} not measured` : ""}`)),
         release ? html("ul", { class: "moved" }, one.moved.map((text) => html("li", {}, text))) : "none: the code of this project",
       ];

@@ -1,4 +1,4 @@
-"""Packages that only one runner needs."""
+"""Packages that infbench does not install by itself: those of one runner, and asv."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from infbench.errors import MissingDependencyError
 
 
 def import_extra(module: str, extra: str) -> Any:
-    """Import a package that infbench does not install by itself.
+    """Import a module of such a package, or one of infbench that needs it.
 
     Parameters
     ----------
     module : str
         What to import.
     extra : str
-        The extra of infbench that brings it.
+        The extra of infbench that installs it.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def import_extra(module: str, extra: str) -> Any:
     Raises
     ------
     MissingDependencyError
-        Where it is not installed; the message says which extra to install.
+        If it is not installed; the message says which extra to install.
     """
     try:
         return import_module(module)
