@@ -269,12 +269,18 @@ def test_what_is_documented_follows_from_what_was_measured(name):
     assert set(lines) <= set((ROOT / "docs" / f"{name}.md").read_text().splitlines())
 
 
-def test_means_of_the_documentation_are_those_of_its_table():
+def test_table_of_the_documentation_is_that_of_the_stored_measurements():
     comparisons = comparisons_from_json((ROOT / "docs" / "peers.json").read_text())
-    told = (ROOT / "docs" / "runners.md").read_text()
+    lines = (ROOT / "docs" / "runners.md").read_text().splitlines()
+    models = list(dict.fromkeys(one.model for one in comparisons))
+    assert "| ".join(["", "runner ", "mean ", *(f"`{model}` " for model in models)]) + "|" in lines
     for runner in {one.runner for one in comparisons}:
+        of_model = [
+            [one.speedup for one in comparisons if (one.runner, one.model) == (runner, model)] for model in models
+        ]
+        ranges = [f"{format_ratio(min(each))} to {format_ratio(max(each))}" if each else "–" for each in of_model]
         mean = geometric_mean(one.speedup for one in comparisons if one.runner == runner)
-        assert f"`{runner}` {mean:.2f}" in told
+        assert " | ".join([f"| `{runner}`", f"{mean:.2f}", *ranges]) + " |" in lines
 
 
 def test_markdown_says_the_same():
