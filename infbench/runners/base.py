@@ -126,6 +126,7 @@ class Runner(ABC):
         over, because what the runner is built on cannot be ended earlier.
     takes_over : bool
         Whether a process that has finished its own share may take over part of another's, if the runner can do that.
+        Without it, each process computes its own share of every call, even of one that is quicker computed alone.
     estimator, n_processes, inner_threads
         As given; `n_processes` is always a number.
 
