@@ -74,7 +74,7 @@ def _claim_and_evidence(comparison: Comparison) -> list[str]:
 _SHARE_OUT_NO_BATCHES = {"native", "forest", "auto"}
 
 _WHOLE = 0.9
-"""If plain loops gain less than this share of their number, the report says so: hardly any runner can gain more then."""
+"""If plain loops gain less than this share of their number, the report says so: few runners can gain more then."""
 
 
 def _value_and_interval(estimate: Estimate) -> str:
