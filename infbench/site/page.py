@@ -159,19 +159,18 @@ class _View:
 
     def overview(self, model: str) -> Json:
         """Return the verdict on a model's newest release set, for the workload and runner that the page shows first."""
-        ordered = {key: max(one.run.release_set for one in members) for key, members in self._history.items()}
         # Of otherwise equal ones, the one that was measured most often has the most to tell.
         workload, runner = max(
             (key for key in self._history if key[0].model == model),
             key=lambda key: (
-                ordered[key],
+                self._newest_set(key),
                 self._history[key][-1].points[key].paired,
                 key[1] == SUITE_RUNNER,
                 len(self._history[key]),
                 key[0][1:],
             ),
         )
-        newest = max(one.run.release_set for one in self._history[workload, runner])
+        newest = self._newest_set((workload, runner))
         at = {
             "model": model,
             "rows": workload.n_samples,
@@ -193,6 +192,9 @@ class _View:
             "speedup": _figure(speedup),
             "efficiency": words.per_process(speedup, workload.n_processes),
         }
+
+    def _newest_set(self, key: _Key) -> ReleaseSet:
+        return max(one.run.release_set for one in self._history[key])
 
     def _combination(self, key: _Key) -> Json:
         workload, runner = key
@@ -340,9 +342,9 @@ class _View:
                         "speedup": _figure(point.speedup),
                         "efficiency": efficiency,
                         "paired": point.paired,
-                        "per_call": _of(figures.get((DISPATCH, runner))),
-                        "start_up": _of(start_up),
-                        "memory": _of(figures.get((MEMORY, model, runner))),
+                        "per_call": _figure_of(figures.get((DISPATCH, runner))),
+                        "start_up": _figure_of(start_up),
+                        "memory": _figure_of(figures.get((MEMORY, model, runner))),
                     }
                 )
             yield {
@@ -468,7 +470,7 @@ def _figure(estimate: Estimate | None) -> list[float | None] | None:
     return None if estimate is None else [_rounded(value) for value in (estimate.value, *estimate.bounds)]
 
 
-def _of(figure: Figure | None) -> list[float | None] | None:
+def _figure_of(figure: Figure | None) -> list[float | None] | None:
     return None if figure is None else _figure(figure.estimate)
 
 

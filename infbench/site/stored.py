@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import cache, total_ordering
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,7 @@ def _text(shown: str) -> str:
         return shown
 
 
+@cache  # release sets are compared again and again
 def _version_order(text: str) -> tuple[int, Any]:
     try:
         return 1, Version(text)

@@ -229,7 +229,7 @@
     share(row.speedup && row.speedup[0] / Number(chosen.processes)), band(row) ? range(...band(row)) : "–",
   ];
   const FIGURE_COLUMNS = [["Serial", true], ["Parallel", true], ["Speedup", true], ["99 % interval", true], ["Efficiency", true], ["Noise floor", true]];
-  const told = (row) => `one process ${duration(middle(row.serial))}, ${chosen.runner} ${duration(middle(row.parallel))}, speedup ${ratio(middle(row.speedup))} (${interval(row.speedup)})`;
+  const told = (row) => `one process ${duration(middle(row.serial))}, ${chosen.runner} ${duration(middle(row.parallel))}, speedup ${row.speedup ? `${ratio(middle(row.speedup))} (${interval(row.speedup)})` : "–"}`;
   const workload = () => `${chosen.model}, ${rowsOf(chosen.rows)} in batches of ${count(chosen.batch)}, ${who(chosen)}`;
 
   /* Times above, speedup below: the two charts that releases and commits share, if they have something to show. */
