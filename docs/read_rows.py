@@ -14,7 +14,7 @@ from statistics import quantiles
 
 import numpy as np
 
-from infbench.runners.caller_memory import CallerMemory, OwnMemory, address_of
+from infbench.runners.workers.caller_memory import CallerMemory, OwnMemory, address_of
 
 ALL_BYTES = 200_000_000
 BATCH_BYTES = (8_000, 80_000, 400_000, 4_000_000)

@@ -188,14 +188,15 @@ def peers(
 ) -> None:
     """Measure every runner with every model and size, and print the tables.
 
-    Each pair of a runner and a model has its own process, with one inner thread everywhere.
+    Each pair of a runner and a model has its own process, with one inner thread everywhere. All pairs are visited three
+    times, for a third of the rounds, so that a slow minute of the machine does not hit all rounds of a runner.
 
     Exit code 0: fine, 1: a runner failed, or none could be measured, 2: wrong usage, 130: interrupted.
     """
     with _errors_as_exit_codes():
         from infbench.checks import check_positive_int, check_random_state
         from infbench.peers import MODELS as USUAL_MODELS
-        from infbench.peers import QUICK_MODELS, QUICK_SIZES, SIZES, measure_peers
+        from infbench.peers import QUICK_MODELS, QUICK_SIZES, SIZES, measure_peers, visits
         from infbench.report import comparison_csv
         from infbench.report_peers import peers_markdown, peers_text
         from infbench.results import comparisons_to_json
@@ -212,14 +213,15 @@ def peers(
         _check_models(models)
         for name in runners:
             runner_class(name)
-        finished: list[Peer] = []
+        measured: dict[tuple[str, str], Peer] = {}
         try:
-            with _progress("start", len(models) * len(runners)) as show:
+            with _progress("start", len(models) * len(runners) * len(visits(repeat))) as show:
                 how = {"n_processes": n_processes, "repeat": repeat, "random_state": seed}
-                for peer in measure_peers(models, runners, grid, **how):
-                    finished.append(peer)
-                    show(f"{peer.model}, {peer.runner}", len(finished))
+                for n_done, peer in enumerate(measure_peers(models, runners, grid, **how), start=1):
+                    measured[peer.model, peer.runner] = peer
+                    show(f"{peer.model}, {peer.runner}", n_done)
         finally:
+            finished = list(measured.values())
             comparisons = [comparison for peer in finished for comparison in peer.comparisons]
             if comparisons:
                 _deliver(

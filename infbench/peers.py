@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import product
+from dataclasses import replace
+from itertools import chain, product
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,8 +22,8 @@ SIZES = ((1_000, 500), (1_000, 100), (10_000, 1_000), (100_000, 1_000), (100_000
 """Rows, and rows of a batch."""
 
 _VISITS = 3
-"""In how many parts the rounds of a size are measured, with all other sizes between them. Otherwise all rounds of a
-size with short calls could fall into the few seconds for which a virtual machine is slow now and then."""
+"""In how many parts the rounds are measured, with all other models, runners and sizes between them. Otherwise all
+rounds of a runner could fall into the seconds or minutes for which a virtual machine is slow."""
 
 _REFUSALS = (MissingDependencyError, InvalidParameterError)
 
@@ -52,21 +54,41 @@ def measure_peers(
     models, runners : sequence of str
         Names.
     sizes : sequence of (int, int)
-        n_samples and batch_size.
+        n_samples and batch_size. At least one.
     n_processes : int or None, default=None
         As for `infbench.measure.compare`.
     repeat : int, default=11
-        Rounds of each size, five times as many for short calls. They are spread over the time that all sizes take.
+        Rounds of each size, five times as many for short calls. `visits` tells how they are spread over the whole time.
     random_state : int, default=0
 
     Yields
     ------
     Peer
-        By model, then by runner, as soon as it has been measured.
+        By model, then by runner, in each visit: with all rounds that have been measured so far.
     """
-    how = {"n_processes": n_processes, "repeat": repeat, "random_state": random_state}
-    for model, runner in product(models, runners):
-        yield _measure_elsewhere(model, runner, tuple(sizes), how)
+    how = {"n_processes": n_processes, "random_state": random_state}
+    parts: dict[tuple[str, str], list[Peer]] = defaultdict(list)
+    for n_rounds, (model, runner) in product(visits(repeat), product(models, runners)):
+        of_pair = parts[model, runner]
+        # What has failed once is not measured again.
+        left = [(one.n_samples, one.batch_size) for one in of_pair[-1].comparisons] if of_pair else sizes
+        if left:
+            of_pair.append(_measure_elsewhere(model, runner, left, {**how, "repeat": n_rounds}))
+        yield _put_together(of_pair)
+
+
+def visits(repeat: int) -> list[int]:
+    """Return how many of the rounds are measured in each visit to a runner and a model."""
+    return [len(range(visit, repeat, _VISITS)) for visit in range(min(repeat, _VISITS))]
+
+
+def _put_together(parts: Sequence[Peer]) -> Peer:
+    """Return the outcome of several visits."""
+    by_size: dict[tuple[int, int], list[Comparison]] = defaultdict(list)
+    for one in chain.from_iterable(part.comparisons for part in parts):
+        by_size[one.n_samples, one.batch_size].append(one)
+    problems = dict.fromkeys(part.problem for part in parts if part.problem)
+    return replace(parts[0], comparisons=tuple(map(pooled, by_size.values())), problem="; ".join(problems))
 
 
 def _measure_elsewhere(model: str, runner: str, sizes: Sequence[tuple[int, int]], how: dict[str, Any]) -> Peer:
@@ -122,31 +144,28 @@ def _measure(
     from infbench.models import make_model
 
     estimator = make_model(model, random_state=random_state)
-    parts: dict[tuple[int, int], list[Comparison]] = {}
+    comparisons: list[Comparison] = []
     problems: dict[tuple[int, int], Exception] = {}
-    for n_rounds, size in product(_split(repeat), sizes):
-        if size in problems:
-            continue
-        n_samples, batch_size = size
+    for n_samples, batch_size in sizes:
         try:
-            part = compare(
+            comparison = compare(
                 estimator,
                 make_data(n_samples=n_samples, random_state=random_state),
                 runner=runner,
                 n_processes=n_processes,
                 batch_size=batch_size,
-                repeat=n_rounds,
-                least_s=n_rounds * _ROUND_S,
+                repeat=repeat,
+                least_s=repeat * _ROUND_S,
                 model=model,
                 data="synthetic",
                 random_state=random_state,
             )
         except Exception as error:  # noqa: BLE001  # any error is reported, and the other sizes are measured
-            problems[size] = error
+            problems[n_samples, batch_size] = error
         else:
-            parts.setdefault(size, []).append(part)
-    refused = not parts and all(isinstance(problem, _REFUSALS) for problem in problems.values())
-    return Peer(model, runner, tuple(map(pooled, parts.values())), _told(problems, len(sizes)), refused=refused)
+            comparisons.append(comparison)
+    refused = not comparisons and all(isinstance(problem, _REFUSALS) for problem in problems.values())
+    return Peer(model, runner, tuple(comparisons), _told(problems, len(sizes)), refused=refused)
 
 
 def _told(problems: dict[tuple[int, int], Exception], n_sizes: int) -> str:
@@ -158,8 +177,3 @@ def _told(problems: dict[tuple[int, int], Exception], n_sizes: int) -> str:
     if [len(sizes) for sizes in by_text.values()] == [n_sizes]:
         return next(iter(by_text))
     return "; ".join(f"{', '.join(sizes)}: {text}" for text, sizes in by_text.items())
-
-
-def _split(repeat: int) -> list[int]:
-    """Return the number of rounds of each visit."""
-    return [len(range(visit, repeat, _VISITS)) for visit in range(min(repeat, _VISITS))]

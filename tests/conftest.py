@@ -15,7 +15,7 @@ import pytest
 from left_behind import KINDS, Watch, watching
 
 import infbench
-from infbench.runners import sharing
+from infbench.runners.workers import sharing
 
 # A deadline would be an assertion on wall-clock time. CI takes the same examples each time, so that red stays red.
 hypothesis.settings.register_profile("infbench", deadline=None, derandomize="CI" in os.environ)
@@ -57,7 +57,9 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     tmp_path_factory.getbasetemp()  # before TMPDIR changes: tmp_path stays where pytest keeps it for later
     with watching() as watch:
         # Processes that outlive single tests start before the first one. A pool's workers find the libraries loaded.
-        multiprocessing.set_forkserver_preload(["infbench.runners.worker", "sklearn.ensemble", "sklearn.linear_model"])
+        multiprocessing.set_forkserver_preload(
+            ["infbench.runners.workers.worker", "sklearn.ensemble", "sklearn.linear_model"]
+        )
         forkserver.ensure_running()
         with infbench.ProcessRunner(infbench.make_model("dummy"), n_processes=2):
             pass

@@ -25,7 +25,7 @@ KINDS = ("processes", "threads", "descriptors", "files")
 # the launcher has forked shows the same command line, but is not our own child.
 _HELPER = re.compile(
     r"from (multiprocessing\.(forkserver|resource_tracker)|\S*loky\S*resource_tracker) import main"
-    r"|from infbench\.runners\.launcher import run_launcher"
+    r"|from infbench\.runners\.workers\.launcher import run_launcher"
 )
 _PROC_FDS = Path("/proc/self/fd")
 _SHARED_MEMORY = Path("/dev/shm")

@@ -30,12 +30,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import infbench
 from infbench.errors import RunnerError, WorkerStartError
-from infbench.runners import caller_memory, make_runner
-from infbench.runners.caller_memory import CallerMemory, OwnMemory
+from infbench.runners import make_runner
 from infbench.runners.inner_threads import InnerThreads
-from infbench.runners.launcher import launcher
 from infbench.runners.layout import brought_together
 from infbench.runners.signals import ctrl_c_waits
+from infbench.runners.workers import caller_memory
+from infbench.runners.workers.caller_memory import CallerMemory, OwnMemory
+from infbench.runners.workers.launcher import launcher
 
 ROOT = Path(__file__).parents[1]
 ROWS = np.arange(1_000.0).reshape(500, 2)
@@ -45,7 +46,7 @@ WIDE = infbench.make_data(n_samples=300, n_features=400, random_state=3)
 OUTLIVED = """
 import os, time
 import infbench
-from infbench.runners.launcher import launcher
+from infbench.runners.workers.launcher import launcher
 from estimators import Rows
 
 if __name__ == "__main__":

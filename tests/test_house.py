@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from infbench.runners import RUNNERS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "infbench"
 
@@ -67,12 +69,12 @@ MAY_IMPORT = {
 FACES = {"infbench", "infbench.__main__"}
 
 # What runs in a worker process must not bring the caller's side along.
-WORKER_SIDE = {"infbench.runners.worker", "infbench.runners.template"}
-CALLER_SIDE = {"infbench.runners.process", "infbench.runners.crew"}
+WORKER_SIDE = {"infbench.runners.workers.worker", "infbench.runners.workers.template"}
+CALLER_SIDE = {"infbench.runners.process", "infbench.runners.workers.crew", "infbench.runners.workers.handle"}
 
 # Only the command line speaks to the user and ends the program. A template is a process of its own, and ends itself.
 MAY_PRINT = {"infbench.cli"}
-MAY_EXIT = {"infbench.cli", "infbench.__main__", "infbench.runners.template"}
+MAY_EXIT = {"infbench.cli", "infbench.__main__", "infbench.runners.workers.template"}
 
 # None of these may be loaded by `import infbench`, `import infbench.cli` or `infbench --help`.
 HEAVY = {
@@ -189,6 +191,12 @@ def test_imports_point_one_way(module):
 @pytest.mark.parametrize("module", sorted(WORKER_SIDE))
 def test_a_worker_never_loads_the_callers_side(module):
     assert not _reached_from(module) & CALLER_SIDE
+
+
+@pytest.mark.parametrize("module", sorted(module for module in TREES if module.startswith("infbench.runners.workers")))
+def test_worker_processes_know_no_runner(module):
+    runners = {where.partition(":")[0] for where in RUNNERS.values()}
+    assert not set(_imports(module, TREES[module])) & runners
 
 
 @pytest.mark.parametrize("module", sorted(TREES))

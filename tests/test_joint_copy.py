@@ -18,12 +18,13 @@ from left_behind import n_shared_memories
 
 import infbench
 from infbench.errors import WorkerDied
-from infbench.runners import caller_memory, joint_copy, process
-from infbench.runners.buffers import SharedBuffer
-from infbench.runners.caller_memory import CallerMemory, OwnMemory, address_of
-from infbench.runners.joint_copy import JointReader, copy_from_begin, prepare
-from infbench.runners.mailbox import COPIED, DESK_BYTES, Desk
-from infbench.runners.messages import Place
+from infbench.runners import process
+from infbench.runners.workers import caller_memory, joint_copy
+from infbench.runners.workers.buffers import SharedBuffer
+from infbench.runners.workers.caller_memory import CallerMemory, OwnMemory, address_of
+from infbench.runners.workers.joint_copy import JointReader, copy_from_begin, prepare
+from infbench.runners.workers.mailbox import COPIED, DESK_BYTES, Desk
+from infbench.runners.workers.messages import Place
 
 TWO_BATCHES = np.arange(200_000.0).reshape(100_000, 2)
 HALF = len(TWO_BATCHES) // 2

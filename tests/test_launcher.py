@@ -22,7 +22,7 @@ from programs import run_program, start_program, wait_until_gone
 
 import infbench
 from infbench.errors import WorkerStartError
-from infbench.runners.launcher import launcher
+from infbench.runners.workers.launcher import launcher
 
 ROWS = np.arange(1_000.0).reshape(500, 2)
 
@@ -300,7 +300,7 @@ def test_killed_it_is_replaced_and_its_templates_live_on():
 
 
 def test_a_template_that_is_stopped_does_not_hold_up_the_end(monkeypatch):
-    monkeypatch.setattr("infbench.runners.crew._EXIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("infbench.runners.workers.crew._EXIT_TIMEOUT_S", 0.1)
     runner = started_runner()
     template = psutil.Process(runner._crew.template.pid)
     template.suspend()
@@ -403,7 +403,7 @@ def test_a_time_limit_that_runs_out_in_a_start_is_told_as_such(estimator, start_
     def act():
         raise TimeoutError("as most handlers of SIGALRM raise")
 
-    monkeypatch.setattr("infbench.runners.crew._EXIT_TIMEOUT_S", 0.1)  # a template that loads hears nothing
+    monkeypatch.setattr("infbench.runners.workers.crew._EXIT_TIMEOUT_S", 0.1)  # a template that loads hears nothing
     alarm(60, act)
     with pytest.raises(TimeoutError, match="as most handlers"):
         infbench.ProcessRunner(estimator, n_processes=2, start_method=start_method).start()
@@ -514,7 +514,7 @@ def test_a_system_that_allows_no_more_processes_is_told_and_costs_no_runner(tmp_
         import numpy as np
         import infbench
         from infbench.errors import WorkerStartError
-        from infbench.runners.launcher import launcher
+        from infbench.runners.workers.launcher import launcher
         from estimators import Rows
 
         if __name__ == "__main__":

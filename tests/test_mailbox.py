@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from infbench.runners.mailbox import DESK_BYTES, LIMIT, NEXT, Desk
+from infbench.runners.workers.mailbox import DESK_BYTES, LIMIT, NEXT, Desk
 
 
 @pytest.fixture

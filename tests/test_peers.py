@@ -134,9 +134,10 @@ COUNTS = """
 import infbench.runners
 from infbench.runners.serial import SerialRunner
 
-infbench.runners.RUNNERS |= {"counts": "sitecustomize:Counts"}
+infbench.runners.RUNNERS |= {"counts": "sitecustomize:Counts", "again": "sitecustomize:Again"}
 
 class Counts(SerialRunner):
+    name = "counts"
     def _start(self):
         super()._start()
         self.n_rows = 0
@@ -145,19 +146,22 @@ class Counts(SerialRunner):
         return super()._run(method, batches)
     def _close(self):
         with open("visits", "a") as visits:
-            visits.write(f"{self.n_rows} ")
+            visits.write(f"{self.name} {self.n_rows}, ")
         super()._close()
+
+class Again(Counts):
+    name = "again"
 """
 
 
-@pytest.mark.parametrize(("repeat", "visits"), [(7, "60 40 60 40 60 40 "), (2, "60 40 60 40 "), (1, "60 40 ")])
-def test_sizes_take_turns(repeat, visits, tmp_path):
+@pytest.mark.parametrize(("repeat", "n_visits"), [(7, 3), (2, 2), (1, 1)])
+def test_runners_and_sizes_take_turns(repeat, n_visits, tmp_path):
     sizes = ("--size", "60:20", "--size", "40:40", "--repeat", str(repeat), "--json", "all.json")
-    done = run("--model", "plain", "--runner", "counts", *sizes, cwd=tmp_path, customize=COUNTS)
+    done = run("--model", "plain", "--runner", "counts,again", *sizes, cwd=tmp_path, customize=COUNTS)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "visits").read_text() == visits
+    assert (tmp_path / "visits").read_text() == n_visits * "counts 60, counts 40, again 60, again 40, "
     comparisons = comparisons_from_json((tmp_path / "all.json").read_text())
-    assert [(c.n_samples, len(c.paused_serial_s)) for c in comparisons] == [(60, repeat), (40, repeat)]
+    assert [(c.n_samples, len(c.paused_serial_s)) for c in comparisons] == [(60, repeat), (40, repeat)] * 2
     assert all(c.repeat > repeat for c in comparisons)  # a call takes microseconds
 
 
@@ -182,6 +186,32 @@ def test_a_size_that_fails_costs_the_others_no_round(tmp_path):
     assert "fails: 40 / 40: LookupError: not with 40" in done.stdout
     (measured,) = comparisons_from_json((tmp_path / "all.json").read_text())
     assert (measured.n_samples, len(measured.paused_serial_s)) == (60, 7)
+
+
+STOPS = """
+import infbench.runners, os, signal, time
+from infbench.runners.serial import SerialRunner
+
+infbench.runners.RUNNERS |= {"stops": "sitecustomize:Stops"}
+
+class Stops(SerialRunner):
+    def _start(self):
+        super()._start()
+        try:
+            open("visited", "x").close()
+        except FileExistsError:
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(60)
+"""
+
+
+def test_stopped_during_a_later_visit_tells_what_has_been_measured(tmp_path):
+    how = ("--size", "60:20", "--repeat", "7", "--json", "all.json")
+    done = run("--model", "plain", "--runner", "stops", *how, cwd=tmp_path, customize=STOPS)
+    assert (done.returncode, done.stderr) == (130, "Error: interrupted\n")
+    assert any(line.startswith("stops ") for line in done.stdout.splitlines())
+    (measured,) = comparisons_from_json((tmp_path / "all.json").read_text())
+    assert len(measured.paused_serial_s) == 3
 
 
 @pytest.mark.parametrize(

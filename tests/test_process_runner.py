@@ -47,8 +47,8 @@ from programs import start_program, wait_until_gone
 import infbench
 from infbench.errors import InvalidParameterError, RunnerError, WorkerDied, WorkerStartError, WorkerTimeoutError
 from infbench.runners import make_runner, process, sharing
-from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import WorkerTraceback
+from infbench.runners.workers.mailbox import LIMIT, NEXT
+from infbench.runners.workers.messages import WorkerTraceback
 
 HERE = Path(__file__).parent
 HAND_OUT_S = sharing.HAND_OUT_S  # as it is outside of tests

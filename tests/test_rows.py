@@ -23,11 +23,11 @@ from sklearn.preprocessing import StandardScaler
 
 import infbench
 from infbench.errors import InvalidParameterError
-from infbench.runners import caller_memory, joint_copy, rows
-from infbench.runners.buffers import SharedBuffer
-from infbench.runners.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
 from infbench.runners.layout import dump
-from infbench.runners.messages import Place
+from infbench.runners.workers import caller_memory, joint_copy, rows
+from infbench.runners.workers.buffers import SharedBuffer
+from infbench.runners.workers.caller_memory import CallerMemory, OwnMemory, RowReader, address_of
+from infbench.runners.workers.messages import Place
 
 ROWS = infbench.make_data(n_samples=101, n_features=6, random_state=1)
 WIDE = np.zeros((100_000, 20))

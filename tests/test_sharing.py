@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infbench.runners import sharing
 from infbench.runners.batches import Batches
-from infbench.runners.sharing import Sharing
+from infbench.runners.workers import sharing
+from infbench.runners.workers.sharing import Sharing
 
 COST_S, WAKE_S = 1e-3, 5e-3
 N_BATCHES = 10

@@ -27,7 +27,7 @@ import benchmarks.common
 from benchmarks.cost_ratio import Scaling
 from infbench.errors import InfbenchError
 from infbench.models import make_model
-from infbench.site import page, points, publisher, raw, stock, stored, words
+from infbench.site import page, points, publisher, raw, stock, stored, view, words
 from infbench.site.changes import find_steps
 from infbench.site.points import Measured, Point, Workload, points_of
 from infbench.site.stored import COST_RATIO, DISPATCH, LATENCY, MEMORY, SCALING, SIZES, START_UP, THROUGHPUT, load_runs
@@ -66,7 +66,7 @@ def test_workloads_that_are_no_parameters_are_those_of_the_suites():
     suite = Scaling()
     suite.setup({"dummy": make_model("dummy", n_features=20)}, "dummy", 1)
     try:
-        assert (len(suite.X), suite.batch_size) == page.SCALING_WORKLOAD
+        assert (len(suite.X), suite.batch_size) == view.SCALING_WORKLOAD
         assert type(suite.runner).__name__ == "ProcessRunner"
         assert points.SUITE_RUNNER == "process"
     finally:

@@ -15,8 +15,8 @@ from infbench.runners import make_runner, runner_class
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, untouchable
 from infbench.runners.forest import is_forest
-from infbench.runners.sharing import HAND_OUT_S
 from infbench.runners.trial import Trial
+from infbench.runners.workers.sharing import HAND_OUT_S
 from infbench.timing import time_after_pauses
 
 _WEIGHTS = {"serial": 1.1, "threads": 1.1, "process": 1.0, "forest": 1.0}
@@ -192,8 +192,10 @@ class AutoRunner(Runner):
 
     def _find_trial(self, method: str, batches: Batches, *, paused: bool) -> Trial[str] | None:
         """Return the trial that knows the way for such a call, None if there is only one way."""
-        if batches.batch_size == batches.n_samples and (even := self._keeps(method, batches.n_samples, paused=paused)):
-            return even
+        if batches.batch_size == batches.n_samples:
+            even = self._kept_trial(method, batches.n_samples, paused=paused)
+            if even is not None:
+                return even
         kind = Kind(method, batches.n_samples, batches.batch_size, paused)
         if kind in self.trials:
             return self.trials[kind]
@@ -208,7 +210,7 @@ class AutoRunner(Runner):
             self._note_kept(method, batches.n_samples)
         return self.trials.get(kind)
 
-    def _keeps(self, method: str, n_samples: int, *, paused: bool = False) -> Trial[str] | None:
+    def _kept_trial(self, method: str, n_samples: int, *, paused: bool = False) -> Trial[str] | None:
         """Return the trial of even shares, if its way at present is to give none of them away.
 
         So calls with all rows in one batch, because that has turned out to be best, count in that trial, and shares
@@ -218,7 +220,7 @@ class AutoRunner(Runner):
         return None if even is None or runner_class(even.way).shares_out_rows else even
 
     def _note_kept(self, method: str, n_samples: int) -> None:
-        if self._keeps(method, n_samples):
+        if self._kept_trial(method, n_samples) is not None:
             self._kept.add((method, n_samples))
         else:
             self._kept.discard((method, n_samples))

@@ -16,21 +16,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from infbench.errors import InvalidParameterError, RunnerError, UnknownNameError, WorkerDied, WorkerTimeoutError
 from infbench.machine import usable_cpus
-from infbench.runners import joint_copy
 from infbench.runners.ambient import ambient
 from infbench.runners.base import Runner
 from infbench.runners.batches import Batches, call_without_changing, join
-from infbench.runners.call import Call, Held, plan_shares
-from infbench.runners.connections import receive_any
-from infbench.runners.crew import Crew, WorkerHandle
 from infbench.runners.inner_threads import InnerThreads
 from infbench.runners.layout import dumps, is_packed
-from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import News, Share
-from infbench.runners.rows import SharedRows, is_shareable
-from infbench.runners.sharing import Sharing
 from infbench.runners.signals import raised_by_handler
-from infbench.runners.start_methods import START_METHODS, check_start_is_possible, default_start_method
+from infbench.runners.workers import joint_copy
+from infbench.runners.workers.call import Call, Held, plan_shares
+from infbench.runners.workers.connections import receive_any
+from infbench.runners.workers.crew import Crew
+from infbench.runners.workers.handle import WorkerHandle
+from infbench.runners.workers.mailbox import LIMIT, NEXT
+from infbench.runners.workers.messages import News, Share
+from infbench.runners.workers.rows import SharedRows, is_shareable
+from infbench.runners.workers.sharing import Sharing
+from infbench.runners.workers.start_methods import START_METHODS, check_start_is_possible, default_start_method
 
 if TYPE_CHECKING:
     import numpy as np

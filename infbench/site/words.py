@@ -126,18 +126,8 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     # What was not measured in pairs may be shown, but decides nothing.
     judged = {n_samples: point for n_samples, point in points.items() if point.paired} or points
     outcomes = {n_samples: wins(point) for n_samples, point in judged.items()}
-    won = {n_samples: outcome is True for n_samples, outcome in outcomes.items()}
-    start = break_even(won)
-    if start is not None:
-        answer = Answer.PAYS
-    elif any(won.values()):
-        answer = Answer.IN_PART
-    else:
-        answer = Answer.DOES_NOT if all(outcome is False for outcome in outcomes.values()) else Answer.INCONCLUSIVE
-    # Only rows that won may be quoted as what can be gained, and only rows that did not lose as inconclusive.
-    quoted = [n_samples for n_samples in judged if won[n_samples] and n_samples >= (start or 0)]
-    quoted = quoted or [n_samples for n_samples in judged if outcomes[n_samples] is None] or list(judged)
-    best = max(quoted, key=lambda n_samples: _speedup(judged[n_samples]).value)
+    answer, start = _answer(outcomes)
+    best = _quoted(judged, outcomes, start or 0)
     speedup = _speedup(judged[best])
     alone = len(judged) == 1
     who = f"{runner} (n_processes={n_processes})"
@@ -153,7 +143,7 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
             range_ = f"{in_batches} wins {_from(start, outcomes, measured)}"
             text = f"{range_}, and is up to {gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.IN_PART:
-        winning = listed([number(n_samples) for n_samples in sorted(won) if won[n_samples]])
+        winning = listed([number(n_samples) for n_samples, won in sorted(outcomes.items()) if won])
         text = f"{in_batches} wins with {winning} rows, but not with the largest number {measured}: it is up to "
         text += f"{gain}, with {_rows(best)} ({evidence})."
     elif answer == Answer.DOES_NOT:
@@ -170,6 +160,26 @@ def verdict(runner: str, n_processes: int, batch_size: int, points: Mapping[int,
     else:
         text = f"With {sizes}, {who} is {gain} ({evidence}). It was not measured in pairs, and so is not judged."
     return Verdict(answer, text, start, min(judged), best)
+
+
+def _answer(outcomes: Mapping[int, bool | None]) -> tuple[Answer, int | None]:
+    """Return the answer and, if it pays, from how many rows on: given what `wins` says of each number of rows."""
+    start = break_even({n_samples: won is True for n_samples, won in outcomes.items()})
+    if start is not None:
+        return Answer.PAYS, start
+    if any(outcomes.values()):
+        return Answer.IN_PART, None
+    return Answer.INCONCLUSIVE if None in outcomes.values() else Answer.DOES_NOT, None
+
+
+def _quoted(points: Mapping[int, Point], outcomes: Mapping[int, bool | None], start: int) -> int:
+    """Return the number of rows with the highest speedup among those that may be quoted.
+
+    Only rows that won may be quoted as what can be gained, and only rows that did not lose as inconclusive.
+    """
+    won = [n_samples for n_samples in points if outcomes[n_samples] and n_samples >= start]
+    unclear = [n_samples for n_samples in points if outcomes[n_samples] is None]
+    return max(won or unclear or points, key=lambda n_samples: _speedup(points[n_samples]).value)
 
 
 def of_size(n_samples: int, point: Point) -> str:

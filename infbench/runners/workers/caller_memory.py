@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from infbench.runners.layout import extent, is_packed
-from infbench.runners.messages import Place
+from infbench.runners.workers.messages import Place
 
 Buffer = Any  # an ndarray or a memoryview
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from infbench.runners.batches import Batches
-from infbench.runners.call import plan_shares
-from infbench.runners.caller_memory import READ_S, READ_S_PER_BYTE
-from infbench.runners.rows import is_shareable
 from infbench.runners.trial import Trial
+from infbench.runners.workers.call import plan_shares
+from infbench.runners.workers.caller_memory import READ_S, READ_S_PER_BYTE
+from infbench.runners.workers.rows import is_shareable
 
 HAND_OUT_S, WAKE_S = 90e-6, 400e-6
 """What it costs to have batches computed elsewhere, and what it costs on top of that if workers sleep. With 2, 4 and 10
@@ -26,7 +26,7 @@ alike."""
 _SLOW_READING = 4.0
 """A worker may take this many times as long to read its rows if others use the machine's memory. A call is a clear case
 only if it saves enough even then; after a pause, when nothing is tried, it is shared out only if that pays even then.
-See `infbench.runners.caller_memory.READ_S`."""
+See `infbench.runners.workers.caller_memory.READ_S`."""
 
 _PICKLED = 3
 """Rows that must be pickled take this many times as long to reach a worker as to pickle: they are sent and loaded

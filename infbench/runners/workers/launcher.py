@@ -23,14 +23,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from infbench.runners.connections import private_pipe, receive, receive_fd, send, send_fd
-from infbench.runners.helper import TEMPLATE_NAME, Helper
 from infbench.runners.inner_threads import InnerThreads
-from infbench.runners.messages import exception_from_bytes, exception_to_bytes
 from infbench.runners.signals import ctrl_c_waits, leave_ending_to_the_caller
-from infbench.runners.template import flush_streams, run_template, share_resource_tracker
+from infbench.runners.workers.connections import private_pipe, receive, receive_fd, send, send_fd
+from infbench.runners.workers.helper import TEMPLATE_NAME, Helper
+from infbench.runners.workers.messages import exception_from_bytes, exception_to_bytes
+from infbench.runners.workers.template import flush_streams, run_template, share_resource_tracker
 
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from infbench.runners.launcher import run_launcher; run_launcher{fds!r}"
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from infbench.runners.workers.launcher import run_launcher; run_launcher{fds!r}"
+)
 _INSTALLED = {"site-packages", "dist-packages"}
 _OF_MULTIPROCESSING = ("fork", "spawn", "forkserver")
 STDIN = "<stdin>"
@@ -71,7 +74,7 @@ class Launcher:
         OSError
             If the system starts no more processes.
         """
-        modules = ["infbench.runners.worker", *filter(_is_installed, modules)]
+        modules = ["infbench.runners.workers.worker", *filter(_is_installed, modules)]
         preparation = _preparation()
         order = ("launch", modules, preparation, *arguments)
         with self._lock:

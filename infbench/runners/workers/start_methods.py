@@ -7,7 +7,7 @@ import sys
 from multiprocessing import spawn
 
 from infbench.errors import RunnerError, WorkerStartError
-from infbench.runners.launcher import STDIN
+from infbench.runners.workers.launcher import STDIN
 
 START_METHODS = ("forkserver", "spawn", "fork")
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from infbench.runners.buffers import SharedBuffer
-from infbench.runners.caller_memory import READ_S_PER_BYTE, CallerMemory
-from infbench.runners.mailbox import COPIED, UNREAD, Desk
-from infbench.runners.messages import Place
+from infbench.runners.workers.buffers import SharedBuffer
+from infbench.runners.workers.caller_memory import READ_S_PER_BYTE, CallerMemory
+from infbench.runners.workers.mailbox import COPIED, UNREAD, Desk
+from infbench.runners.workers.messages import Place
 
 PIECE_BYTES = 1 << 18
 """What is copied at once: some 50 us of work, so that neither side repeats much of what the other has done."""

@@ -14,13 +14,13 @@ import numpy as np
 
 from infbench.runners.ambient import Ambient, take_on
 from infbench.runners.batches import call_without_changing, join, take
-from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import CallerMemory, RowReader
-from infbench.runners.connections import receive, receive_bytes, receive_fd, send, send_bytes, send_fd, wake
-from infbench.runners.joint_copy import JointReader
 from infbench.runners.layout import ARRAY_KINDS, dumps
-from infbench.runners.mailbox import LIMIT, NEXT, Desk
-from infbench.runners.messages import Done, Share, exception_to_bytes
+from infbench.runners.workers.buffers import SharedBuffer, grown
+from infbench.runners.workers.caller_memory import CallerMemory, RowReader
+from infbench.runners.workers.connections import receive, receive_bytes, receive_fd, send, send_bytes, send_fd, wake
+from infbench.runners.workers.joint_copy import JointReader
+from infbench.runners.workers.mailbox import LIMIT, NEXT, Desk
+from infbench.runners.workers.messages import Done, Share, exception_to_bytes
 
 
 class Worker:

@@ -13,8 +13,8 @@ NEXT, UNREAD, LIMIT, COPIED = 0, 1, 8, 9
 """Words of a desk. `NEXT` is the batch that the worker will begin next, written by the worker. `LIMIT` is where it
 stops, written by the caller, which lowers it to take over the last batches. Neither is guarded: if the worker begins a
 batch just as the caller takes it over, both compute it and the answer is the same. For `UNREAD`, which the worker
-writes, and `COPIED`, which the caller writes, see `infbench.runners.joint_copy`. The caller sets them all before it
-sends a share."""
+writes, and `COPIED`, which the caller writes, see `infbench.runners.workers.joint_copy`. The caller sets them all
+before it sends a share."""
 
 _LINE_BYTES = 64
 """A cache line: what a processor fetches from another at once. The two sides write to different lines."""

@@ -26,12 +26,12 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from infbench.runners.connections import receive, receive_fd, send
-from infbench.runners.messages import exception_to_bytes
 from infbench.runners.signals import leave_ending_to_the_caller
+from infbench.runners.workers.connections import receive, receive_fd, send
+from infbench.runners.workers.messages import exception_to_bytes
 
 if TYPE_CHECKING:
-    from infbench.runners.worker import Worker
+    from infbench.runners.workers.worker import Worker
 
 _EXIT_GRACE_S = 0.2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from malloc.h
@@ -70,10 +70,10 @@ def _serve_as_template(connection: Connection, inner_threads: int | None, spin_s
     except BaseException as error:
         send(connection, ("failed", exception_to_bytes(error)))
         return
-    from infbench.runners.buffers import SharedBuffer
-    from infbench.runners.caller_memory import CallerMemory
     from infbench.runners.inner_threads import InnerThreads
-    from infbench.runners.worker import Worker
+    from infbench.runners.workers.buffers import SharedBuffer
+    from infbench.runners.workers.caller_memory import CallerMemory
+    from infbench.runners.workers.worker import Worker
 
     memory = None if memory_fd is None else CallerMemory(memory_fd, *how_to_read)
     _keep_freed_memory()

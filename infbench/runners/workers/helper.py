@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from infbench.runners.connections import hang_up, kept_by_forks, private_pipe
-from infbench.runners.template import run_template
+from infbench.runners.workers.connections import hang_up, kept_by_forks, private_pipe
+from infbench.runners.workers.template import run_template
 
 TEMPLATE_NAME = "infbench-template"
 

@@ -9,7 +9,7 @@ Rows of numbers are never sent. There are three places where a worker may find t
 - a copy in shared memory, if the system lets nobody read the caller's memory.
 
 If a worker's share is one large batch, the worker and the caller may copy it together: see
-`infbench.runners.joint_copy`.
+`infbench.runners.workers.joint_copy`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from infbench.errors import InvalidParameterError
-from infbench.runners import joint_copy
-from infbench.runners.buffers import SharedBuffer, grown
-from infbench.runners.caller_memory import OwnMemory, address_of
-from infbench.runners.crew import WorkerHandle
 from infbench.runners.layout import ARRAY_KINDS, brought_together, extent
-from infbench.runners.messages import News, Place, Share
+from infbench.runners.workers import joint_copy
+from infbench.runners.workers.buffers import SharedBuffer, grown
+from infbench.runners.workers.caller_memory import OwnMemory, address_of
+from infbench.runners.workers.handle import WorkerHandle
+from infbench.runners.workers.messages import News, Place, Share
 
 
 def is_shareable(X: Any) -> bool:

@@ -17,8 +17,8 @@ To a template, over a connection:
 - ``("fork", index)``, then the descriptor of a socket: fork a worker that serves on it. Answer: its process id.
 - ``("end", pid)``: kill a worker unless it has ended. Answer: its exit code.
 
-To a worker and back, through the mailboxes of its `infbench.runners.mailbox.Desk`: a `Share`, a `Done`. What does not
-fit there goes over the worker's connection, after the message that announces it:
+To a worker and back, through the mailboxes of its `infbench.runners.workers.mailbox.Desk`: a `Share`, a `Done`. What
+does not fit there goes over the worker's connection, after the message that announces it:
 
 - after a `Share`, a number of `News`: ``("rows", key, n_bytes)`` with the descriptor of memory that places refer to by
   this key; ``("forget", key)``, no place will do so any more; or ``("settings", sklearn, numpy)``, an `Ambient`. Then,
@@ -44,7 +44,7 @@ from infbench.runners.layout import dumps
 if TYPE_CHECKING:
     import numpy as np
 
-    from infbench.runners.buffers import SharedBuffer
+    from infbench.runners.workers.buffers import SharedBuffer
 
 
 class Place(NamedTuple):
@@ -93,7 +93,7 @@ class Share(NamedTuple):
     """A worker's part of a call: the batches from `start` up to `stop`, or up to its `LIMIT` if that is lower.
 
     `place` tells where to find the rows from `first_row` on. Without a place they follow, pickled. With a `room`, the
-    key of mapped memory, the caller helps to copy them there: see `infbench.runners.joint_copy`.
+    key of mapped memory, the caller helps to copy them there: see `infbench.runners.workers.joint_copy`.
     """
 
     method: str

@@ -9,9 +9,9 @@ from typing import Any
 
 from infbench.runners.ambient import Ambient
 from infbench.runners.batches import Batches, join
-from infbench.runners.crew import WorkerHandle
-from infbench.runners.mailbox import LIMIT, NEXT
-from infbench.runners.messages import Done, Share
+from infbench.runners.workers.handle import WorkerHandle
+from infbench.runners.workers.mailbox import LIMIT, NEXT
+from infbench.runners.workers.messages import Done, Share
 
 
 @lru_cache
