@@ -46,7 +46,8 @@ from programs import start_program, wait_until_gone
 
 import infbench
 from infbench.errors import InvalidParameterError, RunnerError, WorkerDied, WorkerStartError, WorkerTimeoutError
-from infbench.runners import make_runner, process, sharing
+from infbench.runners import make_runner, process
+from infbench.runners.workers import sharing
 from infbench.runners.workers.mailbox import LIMIT, NEXT
 from infbench.runners.workers.messages import WorkerTraceback
 
