@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from infbench.site.points import BASELINE, Measured, Point, Workload
+from infbench.site.points import BASELINE, Key, Measured, Point, Workload
 from infbench.site.repeats import Repeats, moved_together
 from infbench.site.stored import Computer, ReleaseSet
 from infbench.stats import Estimate, quotient
@@ -156,9 +156,6 @@ def judge(ratio: Estimate, noise: Noise) -> Outcome:
     return Outcome.INCONCLUSIVE
 
 
-_Key = tuple[Workload, str]
-
-
 def find_steps(measured: Sequence[Measured]) -> list[Step]:
     """Return every step between neighbouring releases and between neighbouring commits, changes or not.
 
@@ -188,7 +185,7 @@ def find_steps(measured: Sequence[Measured]) -> list[Step]:
 def compare(
     before: Measured,
     after: Measured,
-    key: _Key,
+    key: Key,
     quantity: Quantity,
     repeats: Repeats,
     *,
@@ -284,7 +281,7 @@ def _commit_pairs(of_set: Sequence[Measured], members: Sequence[Measured]) -> It
             yield older, newer, position[newer.run.commit] - position[older.run.commit] - 1
 
 
-def _point(one: Measured, key: _Key, quantity: Quantity) -> Point | None:
+def _point(one: Measured, key: Key, quantity: Quantity) -> Point | None:
     """Return the point that has a figure; for a serial time, any runner and any number of processes will do."""
     if key in one.points or quantity != Quantity.SERIAL:
         return one.points.get(key)
@@ -292,7 +289,7 @@ def _point(one: Measured, key: _Key, quantity: Quantity) -> Point | None:
     return next((point for (workload, _), point in one.points.items() if workload.of_one_process == wanted), None)
 
 
-def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
+def _figure(one: Measured, key: Key, quantity: Quantity) -> Estimate | None:
     point = _point(one, key, quantity)
     if point is None:
         return None
@@ -301,12 +298,12 @@ def _figure(one: Measured, key: _Key, quantity: Quantity) -> Estimate | None:
     return point.serial if quantity == Quantity.SERIAL else point.parallel
 
 
-def _n_figures(one: Measured, key: _Key) -> int:
+def _n_figures(one: Measured, key: Key) -> int:
     return sum(_figure(one, key, quantity) is not None for quantity in Quantity)
 
 
 def _confirmed(
-    before: Measured, after: Measured, key: _Key, quantity: Quantity, ratio: Estimate, *, repeats: Repeats
+    before: Measured, after: Measured, key: Key, quantity: Quantity, ratio: Estimate, *, repeats: Repeats
 ) -> bool:
     """Tell whether the other figures confirm at least half of a step.
 

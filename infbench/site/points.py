@@ -64,8 +64,11 @@ class Point:
         return None if self.speedup is None else self.speedup.value / n_processes
 
 
-Points = dict[tuple[Workload, str], Point]
-"""Workload and runner to what was measured. The baseline itself is not among the runners."""
+Key = tuple[Workload, str]
+"""Workload and runner."""
+
+Points = dict[Key, Point]
+"""What was measured. The baseline itself is not among the runners."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +129,21 @@ def points_of(run: Run) -> Points:
     return points
 
 
-def _workload(key: tuple[Any, ...]) -> tuple[Workload, str]:
+def _workload(key: tuple[Any, ...]) -> Key:
     _, model, runner, n_samples, batch_size, n_processes = key
     return Workload(model, n_samples, batch_size, n_processes), runner
 
 
-def _of_sizes(key: tuple[Any, ...]) -> tuple[Workload, str]:
+def _of_sizes(key: tuple[Any, ...]) -> Key:
     return Workload(*key[1:]), SUITE_RUNNER
 
 
-def _single_batch(key: tuple[Any, ...]) -> tuple[Workload, str]:
+def _single_batch(key: tuple[Any, ...]) -> Key:
     _, model, runner, n_samples = key
     return Workload(model, n_samples, n_samples, LATENCY_PROCESSES), runner
 
 
-def _of_baseline(figures: Mapping[tuple[Workload, str], Figure], workload: Workload) -> Figure | None:
+def _of_baseline(figures: Mapping[Key, Figure], workload: Workload) -> Figure | None:
     """Return the serial figure of a workload: it is the same whatever `n_processes` it is compared with."""
     found = figures.get((workload, BASELINE))
     if found is None:

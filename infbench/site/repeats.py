@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from infbench.site.points import Measured, Point, Workload
+from infbench.site.points import Key, Measured, Point, Workload
 
 _MIN_REPEATS = 4
 """With fewer repetitions of a measurement, nobody can tell how far apart they lie."""
@@ -88,7 +88,7 @@ class Repeats:
     """
 
     def __init__(self, measured: Iterable[Measured]) -> None:
-        by_key: dict[tuple[Workload, str], list[Point]] = defaultdict(list)
+        by_key: dict[Key, list[Point]] = defaultdict(list)
         by_workload: dict[Workload, list[Point]] = defaultdict(list)
         for one in measured:
             for key, point in one.points.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 from infbench.site import words
 from infbench.site.changes import Quantity, Step, compare
-from infbench.site.points import BASELINE, SUITE_RUNNER, Measured, Point, Workload, points_of
+from infbench.site.points import BASELINE, SUITE_RUNNER, Key, Measured, Point, Workload, points_of
 from infbench.site.repeats import Repeats
 from infbench.site.stored import COST_RATIO, DISPATCH, MEMORY, SCALING, SIZES, START_UP, Figure, ReleaseSet, Run
 from infbench.stats import MIN_COUNTS, Estimate, fit_scaling
@@ -22,7 +22,6 @@ _START_METHOD = "forkserver"
 """The start method that the runner of the start-up suite uses by default."""
 
 Json = dict[str, Any]
-_Key = tuple[Workload, str]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class View:
     def __init__(self, index: Index, measured: Sequence[Measured], steps: Sequence[Step]) -> None:
         self._index = index
         self._repeats = Repeats(measured)
-        self._history: dict[_Key, list[Measured]] = defaultdict(list)
+        self._history: dict[Key, list[Measured]] = defaultdict(list)
         # The newest value of each figure counts: a run that failed, or ran only some suites, hides no older figure.
         newest: dict[ReleaseSet, Run] = {}
         for one in measured:
@@ -115,10 +114,10 @@ class View:
             "efficiency": words.per_process(speedup, workload.n_processes),
         }
 
-    def _newest_set(self, key: _Key) -> ReleaseSet:
+    def _newest_set(self, key: Key) -> ReleaseSet:
         return max(one.run.release_set for one in self._history[key])
 
-    def _combination(self, key: _Key) -> Json:
+    def _combination(self, key: Key) -> Json:
         workload, runner = key
         members = self._history[key]
         steps = self._told_steps(key)
@@ -153,7 +152,7 @@ class View:
             "say_commits": of_commits,
         }
 
-    def _told_steps(self, key: _Key) -> dict[str, list[Step]]:
+    def _told_steps(self, key: Key) -> dict[str, list[Step]]:
         """Return the steps of a runner, and those of the serial time, by kind, the largest first."""
         return {
             kind: sorted(self._steps[key, kind] + self._steps[key[0].of_one_process, kind], key=lambda step: -step.size)
@@ -193,7 +192,7 @@ class View:
                 "since": text,
             }
 
-    def _since(self, key: _Key, release_set: ReleaseSet) -> str:
+    def _since(self, key: Key, release_set: ReleaseSet) -> str:
         """Say what changed from the oldest release set to this one, and which step was the largest."""
         members = self._history[key]
         newest = [one for one in members if one.run.release_set == release_set]
